@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # for scripts of the suite, whatever the machine
+os.environ["OMP_NUM_THREADS"] = "1"  # for PyTorch here and in scripts, whatever the machine
 os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers
 os.environ["PRUNING_EXPLORER_HISTORY"] = "off"  # tests of the history name a folder of their own
 # Where no bytecode is written, every process compiles all modules again: 6 seconds for each worker
@@ -15,21 +15,13 @@ os.environ["PRUNING_EXPLORER_HISTORY"] = "off"  # tests of the history name a fo
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 import pytest
-import sklearn.datasets
-import torch
-import torchvision
 from xdist.scheduler import LoadFileScheduling
 
 from tests.typechecks import install
 
-# While the hook runs a module, Python finds no bytecode of what that module imports, and compiles
-# its source. The large libraries are therefore imported before: 5 seconds less for every process.
-LARGE_LIBRARIES = (sklearn.datasets, torch, torchvision)
-
+# PyTorch is not imported here: the process that gives out the tests does not need it.
 sys.dont_write_bytecode = False
 install()
-
-torch.set_num_threads(1)  # the suite runs in several processes
 
 BROWSER = "tests/browser/"
 SECOND_BROWSER = ("test_mask_lab", "test_network_map")

@@ -6,11 +6,13 @@ whose signature names no array needs no memory of sizes.
 """
 
 import dataclasses
+import importlib
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
+from importlib.abc import MetaPathFinder
 from typing import Any, get_args
 
 import jaxtyping
@@ -98,6 +100,18 @@ def one_size_per_name(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+class PyTorchFirst(MetaPathFinder):
+    """Imports PyTorch before the first module of the core.
+
+    While the hook runs a module, Python finds no bytecode of what that module imports, and compiles
+    its source: 5 seconds for PyTorch.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pruning_core":
+            importlib.import_module("torch")
+
+
 def install() -> None:
     """Wraps every function and every dataclass of `pruning_core`, from now on.
 
@@ -110,3 +124,4 @@ def install() -> None:
         protocols: Any = typing
         protocols._get_protocol_attrs = cache(protocols._get_protocol_attrs)
     jaxtyping.install_import_hook("pruning_core", "beartype.beartype")
+    sys.meta_path.insert(0, PyTorchFirst())

@@ -6,7 +6,6 @@ from math import log
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import isotonic_regression
 
 from pruning_core.intervals import paired_interval
 from pruning_core.tasks import Classification
@@ -91,6 +90,8 @@ def smooth_dips(
     >>> smooth_dips(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist()
     [1.0, 2.5, 2.5]
     """
+    from scipy.optimize import isotonic_regression  # takes 0.5 s to import
+
     return np.asarray(isotonic_regression(values, weights=weights).x)
 
 

@@ -1,12 +1,14 @@
 """Data sets that fit into memory: digits, MNIST, Fashion-MNIST, CIFAR-10."""
 
 from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from pruning_core.types import Dataset, PruningError
@@ -14,8 +16,7 @@ from pruning_core.zoo.fetch import fetch
 from pruning_core.zoo.request import Request, Source, missing_files_error
 from pruning_core.zoo.splits import TensorSplit, stratified
 
-# scikit-learn and torchvision take over a second each to import, so the functions that need them
-# import them.
+# torchvision takes over a second to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from torchvision import datasets as vision
 
@@ -25,14 +26,22 @@ VALIDATION = 5_000
 
 def _digits(request: Request) -> Dataset:
     """1,797 scans. A stratified fifth each is for test and validation; the order is fixed."""
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    x = torch.from_numpy(raw.images.astype(np.uint8)).unsqueeze(1)
-    y = torch.from_numpy(raw.target.astype(np.int64))
+    images, target = _digits_of_scikit_learn()
+    x = torch.from_numpy(images).unsqueeze(1)
+    y = torch.from_numpy(target)
     whole = TensorSplit(x, y, mean=(0.3053,), std=(0.3760,), scale=16, shift=1)
     test, val, train = map(whole.subset, _fifths(y))
     return Dataset("digits", tuple("0123456789"), (1, 8, 8), train, val, test)
+
+
+def _digits_of_scikit_learn() -> tuple[UInt8[np.ndarray, "n 8 8"], Int64[np.ndarray, " n"]]:
+    """Pixels from 0 to 16 and classes, as `sklearn.datasets.load_digits` gives them.
+
+    Its file is read here: to import scikit-learn takes over a second, in every process.
+    """
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    table = np.loadtxt(str(file), dtype=np.uint8, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def _fifths(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,9 +52,7 @@ def _fifths(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _digits_script(root: Path) -> str:
-    from sklearn.datasets import load_digits
-
-    test = _fifths(torch.from_numpy(load_digits().target))[0].tolist()
+    test = _fifths(torch.from_numpy(_digits_of_scikit_learn()[1]))[0].tolist()
     return f'''\
 from sklearn.datasets import load_digits
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
 
 from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.correlation import LEAST, correlations, differences, spread, trials
@@ -35,6 +34,8 @@ def test_coefficients_of_a_table_worked_out_by_hand() -> None:
     first = [1.0, 1.0, 2.0, 3.0, 3.0, 4.0]
     second = [2.0, 1.0, 1.0, 4.0, 3.0, 3.0]
     tied = correlations(first, second)["kendall"].value
+    from scipy.stats import kendalltau  # slow to import
+
     assert tied == pytest.approx(kendalltau(first, second)[0])
     assert correlations(before, before)["pearson"].interval == pytest.approx((1, 1))
     assert correlations(before, [0.1] * 5)["kendall"].interval == (-1, 1)

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dask import config as dask_config
 
 from pruning_core import Plan, PruningError, backends
 from pruning_core.backends import Backend, Source, Submit, dask, executor_backend, process_pool
@@ -179,8 +178,10 @@ def test_the_error_of_a_task_stops_the_others() -> None:
 
 
 def test_dask_without_scheduler_or_workers_is_one_sentence() -> None:
+    from dask import config  # slow to import
+
     with (
-        dask_config.set({"distributed.comm.timeouts.connect": "0.1s"}),
+        config.set({"distributed.comm.timeouts.connect": "0.1s"}),
         pytest.raises(PruningError, match=r"^No Dask scheduler answers at tcp"),
     ):
         dask("tcp://127.0.0.1:1").count()

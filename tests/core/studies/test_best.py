@@ -1,7 +1,6 @@
 """The method of a study that is better than the others by more than chance."""
 
 import pytest
-from scipy.stats import t as student
 
 from pruning_core.studies import Measurement, Result, Run, best_method
 
@@ -29,6 +28,8 @@ def test_the_best_method_leads_by_the_interval_of_paired_seeds() -> None:
     close, far = best.leads
     assert (close.other, far.other) == (("taylor", "fine"), ("random", "fine"))
     # Gains over Taylor: 0.01, -0.01, 0.01; two comparisons share the 5%.
+    from scipy.stats import t as student  # slow to import
+
     half = student.ppf(1 - 0.05 / 4, 2) * 0.0115470054 / 3**0.5
     assert close.gain == pytest.approx(0.01 / 3)
     assert close.interval == pytest.approx((0.01 / 3 - half, 0.01 / 3 + half))

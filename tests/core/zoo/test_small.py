@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torchvision import datasets as vision
 
 from pruning_core.types import Dataset, PruningError, Split
 from pruning_core.zoo import DATASETS, load_data
+from pruning_core.zoo.splits import stratified
 from tests.core.toy import in_memory, pictures
 
 
@@ -47,8 +49,14 @@ def test_the_splits_of_digits_are_fixed_and_share_no_image(digits: Dataset) -> N
     assert all(isinstance(part, Split) for part in parts)
     assert all(part.labels.bincount().min() >= len(part) // 10 - 3 for part in parts)
     assert torch.equal(in_memory(digits.test).x, in_memory(load_data("digits").test).x)
-    pixels = torch.cat([in_memory(part).x for part in parts]).flatten(1).double()
-    assert pixels.sum() == 561718  # the sum of all pixels of the set
+    raw = load_digits()
+    order = stratified(torch.from_numpy(raw.target))
+    places = dict(
+        zip((digits.test, digits.val, digits.train), order.split([359, 359, 1079]), strict=True)
+    )
+    for part, chosen in places.items():
+        assert np.array_equal(in_memory(part).x.squeeze(1), raw.images[chosen])
+        assert np.array_equal(part.labels, raw.target[chosen])
     x = digits.train.images(range(len(digits.train)))
     train = in_memory(digits.train)
     assert (x.mean().item(), x.std().item()) == pytest.approx(

@@ -1,15 +1,22 @@
 """The catalogues have every text of the code, and what the app reads is made from them."""
 
-from explorer.texts.extract import areas, compiled, missing, templates, translations
+import pytest
+
+from explorer.texts.extract import Text, areas, compiled, missing, templates, translations
 from explorer.texts.translate import FOLDER, LANGUAGES, PLACE, SOURCE, TEMPLATES
 
 OTHERS = sorted(LANGUAGES.keys() - {SOURCE})
-TEXTS = areas()
 
 
-def test_no_text_lacks_a_translation() -> None:
+@pytest.fixture(scope="module")
+def texts() -> dict[str, list[Text]]:
+    """All texts of the code, by area."""
+    return areas()
+
+
+def test_no_text_lacks_a_translation(texts: dict[str, list[Text]]) -> None:
     for code in OTHERS:
-        assert not missing(code, TEXTS), "python -m explorer.texts.extract update; then translate"
+        assert not missing(code, texts), "python -m explorer.texts.extract update; then translate"
 
 
 def test_a_translation_has_no_place_that_its_text_lacks() -> None:
@@ -21,7 +28,7 @@ def test_a_translation_has_no_place_that_its_text_lacks() -> None:
             assert {name for form in own for name in PLACE.findall(str(form))} <= allowed, key
 
 
-def test_what_the_app_reads_is_up_to_date() -> None:
-    assert (FOLDER / TEMPLATES).read_text("utf-8") == templates(TEXTS)
+def test_what_the_app_reads_is_up_to_date(texts: dict[str, list[Text]]) -> None:
+    assert (FOLDER / TEMPLATES).read_text("utf-8") == templates(texts)
     for code in OTHERS:
         assert (FOLDER / code / "messages.mo").read_bytes() == compiled(code)
