@@ -20,8 +20,6 @@ from statistics import median
 
 import psutil
 import torch
-from dask import config
-from distributed import Client, LocalCluster
 
 from benchmarks.timing import Row, Seconds, command
 from pruning_core.backends import Backend, dask, executor_backend, in_process
@@ -72,6 +70,10 @@ def pool() -> Iterator[Opened]:
 @contextmanager
 def cluster() -> Iterator[Opened]:
     """A scheduler and two workers on this machine, without Dask's MALLOC_TRIM_THRESHOLD_."""
+    # Slow to import; the command that runs all benchmarks imports this module first.
+    from dask import config
+    from distributed import Client, LocalCluster
+
     with (
         config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         LocalCluster(

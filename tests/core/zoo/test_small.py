@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torchvision import datasets as vision
 
 from pruning_core.types import Dataset, PruningError, Split
@@ -49,6 +48,8 @@ def test_the_splits_of_digits_are_fixed_and_share_no_image(digits: Dataset) -> N
     assert all(isinstance(part, Split) for part in parts)
     assert all(part.labels.bincount().min() >= len(part) // 10 - 3 for part in parts)
     assert torch.equal(in_memory(digits.test).x, in_memory(load_data("digits").test).x)
+    from sklearn.datasets import load_digits  # slow to import
+
     raw = load_digits()
     order = stratified(torch.from_numpy(raw.target))
     places = dict(
