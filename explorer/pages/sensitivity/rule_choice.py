@@ -9,7 +9,7 @@ from explorer.session import state
 from explorer.session.address_choice import address_choice, choose
 from explorer.texts.formats import rounded_text
 from explorer.texts.translate import N_, _, from_core
-from pruning_core.sensitivity.corrected import CORRECTED, Joint
+from pruning_core.sensitivity.corrected import CORRECTED, Joint, start_label
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.tasks import Task
 from pruning_core.tasks.classification import CLASSIFICATION
