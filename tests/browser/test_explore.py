@@ -185,6 +185,14 @@ def a_choice_made_elsewhere_is_outlined_in_the_map(page: Page) -> None:
     is_everywhere(page, "layer1.1.conv1.weight")
 
 
+def the_language_changes_the_lab_and_the_map_too(page: Page) -> None:
+    page.get_by_text("中文", exact=True).click()
+    expect(page.locator(".lab [data-do=undo]")).to_have_text("撤销")
+    expect(page.locator(".lab .counts")).to_contain_text("剪掉：")
+    expect(page.locator(".net-map .readout")).to_contain_text("保留")
+    settled(page)
+
+
 def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     open_page: OpenPage, console: Console
 ) -> None:
@@ -208,4 +216,5 @@ def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     forget(page, "filter=7")
     settled(page)
     a_frozen_sample_is_the_plan_until_the_way_back(page)
+    the_language_changes_the_lab_and_the_map_too(page)
     no_traceback(page, console)

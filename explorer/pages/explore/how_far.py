@@ -94,7 +94,7 @@ def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: 
             at = Progress(share, None, _("pruned networks are measured"))
             active_job(own[0], at, "farthest_stop", _("Stops within one measurement."))
         elif own:
-            ended(own[0], _("search"), _("; measured points are kept."))
+            ended(own[0], N_("search"), N_("; measured points are kept."))
         found = result(plan, lose, sure)
         if found is not None:
             _sentence(found)

@@ -126,7 +126,7 @@ def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
             at = Progress(share, None, _("sparsities are tried"))
             active_job(run, at, "smallest_stop", _("Stops after the present sparsity."))
             return
-        ended(run, _("search"), _("."))
+        ended(run, N_("search"), N_("."))
         if run.result is not None:
             use_button(_said(run.result), plan, "smallest_use")
 
