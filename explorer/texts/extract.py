@@ -26,7 +26,7 @@ from babel.messages.pofile import read_po, write_po
 
 from explorer.texts.help import TEXTS
 from explorer.texts.translate import FOLDER, LANGUAGES, PLACE, SOURCE, TEMPLATES
-from pruning_core.cli.choices import AXES
+from pruning_core.cli.choices import AXES, OTHERS
 
 ROOT = Path(__file__).parents[2]
 MARKS = {"_": None, "N_": None, "n_": (1, 2)}
@@ -88,7 +88,7 @@ def _entries() -> Iterator[Text]:
     """The texts of all entries. A help text may be the first sentence of a docstring."""
     found = (
         (getattr(entry, field.name), field.name, axis)
-        for axis, registry in AXES.items()
+        for axis, registry in (AXES | OTHERS).items()
         for entry in registry.values()
         if is_dataclass(entry)
         for field in fields(entry)

@@ -11,7 +11,7 @@ Numbers need no translation: English and Chinese write 1,234.5 and 12% in the sa
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
@@ -119,7 +119,10 @@ def _longest(code: str, sentences: list[str], gaps: list[str], start: int) -> tu
         )
         if (own := _known(code, joined)) is not None:
             return end, own
-    return start + 1, sentences[start]
+    sentence = sentences[start]
+    if sentence.endswith(":") and (own := _known(code, sentence[:-1])) is not None:
+        return start + 1, own + _catalogue(code).gettext(COLON)
+    return start + 1, sentence
 
 
 def _known(code: str, text: str) -> str | None:
@@ -139,16 +142,28 @@ def _known(code: str, text: str) -> str | None:
             place: value if place in names else _value(code, value)
             for place, value in ((key[1:], value) for key, value in match.groupdict().items())
         }
-        return _filled(translated, values)
+        if _fits(template, match.groups(), values):
+            return _filled(translated, values)
     return None
+
+
+def _fits(template: str, found: Sequence[str], values: Mapping[str, str]) -> bool:
+    """Are these the values of the template? Each has both or none of a pair of brackets.
+
+    A template of few letters matches many texts: it fits where it leaves no words unknown.
+    """
+    if any(value.count("(") != value.count(")") for value in found):
+        return False
+    strong = sum(map(str.isalpha, PLACE.sub("", template))) >= FEW_LETTERS
+    return strong or not any(TWO_WORDS.search(value) for value in values.values() if value in found)
 
 
 def _value(code: str, value: str) -> str:
     """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
-    if (items := _items(code, value)) is not None:
-        return items
     if (translated := _from_core(code, value)) != value:
         return translated
+    if (items := _items(code, value)) is not None:
+        return items
     sentence = f"{value[:1].upper()}{value[1:]}."
     if (known := _known(code, sentence)) is not None:
         return known.rstrip("。.")
@@ -162,7 +177,7 @@ def _items(code: str, value: str) -> str | None:
     pieces = LIST.split(value)
     items = [_from_core(code, item) for item in pieces[::2]]
     unknown = [item for item, own in zip(pieces[::2], items, strict=True) if item == own]
-    if len(items) == 1 or any(map(TWO_WORDS.search, unknown)):
+    if len(items) == 1 or not all(map(ITEM.fullmatch, unknown)):
         return None
     joins = [_catalogue(code).gettext(join) for join in pieces[1::2]]
     joined = "".join(item + join for item, join in zip(items, [*joins, ""], strict=True))
@@ -174,10 +189,14 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
     return NO_SPACE.sub("", filled)
 
 
+COLON = N_(":")
 JOINS = (N_(", "), N_(" and "), N_(" or "))
 LIST = re.compile(rf"({'|'.join(JOINS)})(?![^()]*\))")
 """What stands between the items of a list, outside of brackets."""
+ITEM = re.compile(r"[^\s()]+|\([^()]*\)")
+"""An item that needs no translation: a name or a shape."""
 TWO_WORDS = re.compile("[a-z0-9] [a-zA-Z]")
+FEW_LETTERS = 8
 CODE = tuple("[{'\"")
 """Values that start so are code, such as [1, 2]."""
 

@@ -28,6 +28,10 @@ AXES: dict[str, Mapping[str, Any]] = {
     "penalty": PENALTIES,
     "repair": REPAIRS,
 }
+OTHERS: dict[str, Mapping[str, Any]] = {
+    "sensitivity rule": SENSITIVITY_RULES,
+    "search": SEARCHES,
+}
 SHAPE = (1, 8, 8)
 """The images that the networks are built for."""
 HEAD = """# Every choice
@@ -108,8 +112,7 @@ def markdown() -> str:
 
 def _axis_sections() -> Iterator[str]:
     """A heading and a table for every axis."""
-    more: dict[str, Mapping[str, Any]] = {"sensitivity rule": SENSITIVITY_RULES, "search": SEARCHES}
-    for axis, entries in (AXES | more).items():
+    for axis, entries in (AXES | OTHERS).items():
         yield f"\n## {axis.capitalize()}: {QUESTIONS[axis].lower()}\n\n"
         yield _table(["name", "label", "what it does", "formula", "source"], _entries(entries))
 

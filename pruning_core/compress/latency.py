@@ -152,7 +152,7 @@ def time_forms(
         except PruningError as error:
             left_out.append(str(error))
             continue
-        left_out += [f"{stage}, {reason}" for reason in reasons]
+        left_out += [f"{entry.label}, batch {size}, {form}: {reason}" for form, reason in reasons]
         variants = [Variant(name, timed.label, timed.run) for name, timed in runs.items()]
         for event in time_pairs(variants[0], variants[1:], rounds=rounds, budget=budget):
             if isinstance(event, Round):
@@ -173,7 +173,7 @@ class _Timed:
 
 def _prepared(
     entry: Runtime, models: tuple[nn.Module, nn.Module], x: Inputs, forms: Mapping[str, Form]
-) -> tuple[dict[str, _Timed], list[str]]:
+) -> tuple[dict[str, _Timed], list[tuple[str, str]]]:
     """The dense network and each form, and why a form is left out.
 
     Raises PruningError where the runtime is missing, and where the dense network does not run.
@@ -190,7 +190,7 @@ def _prepared(
             same_as = own if form.wider else masked
             runs[form.name] = _Timed(form.label, prepare(own), same_as)
         except PruningError as error:
-            reasons.append(f"{form.label}: {error}")
+            reasons.append((form.label, str(error)))
     return runs, reasons
 
 
@@ -207,17 +207,17 @@ def _errors(runs: Mapping[str, _Timed], x: Inputs) -> dict[str, float]:
 def verdict_words(timing: Timing, error: float = 0.0) -> str:
     """What the measurement of one form says, in one sentence."""
     low, high = timing.interval
-    numbers = f"{timing.speedup:.2f}x [{low:.2f}, {high:.2f}], n = {timing.n}."
+    numbers = f"{timing.speedup:.2f}x [{low:.2f}, {high:.2f}], n = {timing.n}"
     if timing.disagrees:
-        said = f"too busy to tell, halves differ by {timing.halves:.0%}: {numbers}"
+        said = f"too busy to tell, halves differ by {timing.halves:.0%}: {numbers}."
     elif timing.verdict == "faster":
-        said = f"faster than dense: {numbers}"
+        said = f"faster than dense: {numbers}."
     elif timing.verdict == "slower":
-        said = f"slower than dense: {numbers}"
+        said = f"slower than dense: {numbers}."
     elif timing.variant == MASKED:
-        said = f"the zeros bought nothing, within the noise of this measurement: {numbers}"
+        said = f"the zeros bought nothing, within the noise of this measurement: {numbers}."
     else:
-        said = f"no difference, within the noise of this measurement: {numbers}"
+        said = f"no difference, within the noise of this measurement: {numbers}."
     return said if error <= 10 * TOLERANCE else f"{said} Its outputs differ by {error:.1%}."
 
 
