@@ -83,7 +83,7 @@ def scale(task: Task) -> float:
 def axis_title(task: Task) -> str:
     """The title of an axis of the task's value: "top-1 accuracy, %"."""
     label = from_core(task.axis_label)
-    return f"{label}, %" if task.percent else label
+    return _("{value}, %", value=label) if task.percent else label
 
 
 def whole_percent(fraction: float) -> int:

@@ -68,13 +68,21 @@ def _catalogue(code: str) -> NullTranslations:
 
 def _(message: str, /, **values: object) -> str:
     """The text in the page's language. values: what stands in its {places}."""
-    translated = _catalogue(language()).gettext(message) if message else message
-    return translated.format(**values) if values else translated
+    code = language()
+    translated = _catalogue(code).gettext(message) if message else message
+    return _with_values(code, translated, values) if values else translated
 
 
 def n_(one: str, many: str, n: int, /, **values: object) -> str:
     """As `_`, in the form for that number: `n_("{n} run", "{n} runs", count)`."""
-    return _catalogue(language()).ngettext(one, many, n).format(n=f"{n:,}", **values)
+    code = language()
+    text = _catalogue(code).ngettext(one, many, n)
+    return _with_values(code, text, {"n": f"{n:,}"} | values)
+
+
+def _with_values(code: str, text: str, values: Mapping[str, object]) -> str:
+    filled = text.format(**values)
+    return filled if code == SOURCE else NO_SPACE.sub("", filled)
 
 
 def N_(message: str) -> str:

@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
+from babel.numbers import format_decimal, format_percent
 
+from explorer.session import state
+from explorer.session.url import read
 from explorer.texts import translate
-from explorer.texts.translate import _, from_core, language_of, n_
+from explorer.texts.help import HELP
+from explorer.texts.run_words import field_words
+from explorer.texts.translate import LANGUAGES, _, from_core, language_of, n_
 
 
 @pytest.fixture
 def zh() -> Iterator[None]:
     translate.follow(lambda: "zh")
     yield
-    from explorer.session import state
-
     translate.follow(state.language)
 
 
@@ -68,6 +71,30 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     assert unknown == "Something else. 略去：没有权重。"
     assert from_core(" It is left out: no weights.") == " 略去：没有权重。"
     translate._from_core.cache_clear()
+
+
+@pytest.mark.usefixtures("zh")
+def test_no_space_stands_between_chinese_words() -> None:
+    assert _("sparsity {sparsity}", sparsity="50%") == "稀疏度 50%"
+    assert _("{schedule}, {n} rounds", schedule="渐进", n=4) == "渐进，4 轮"
+    assert _("{network} on {images}", network="网络", images="图像") == "图像上的网络"
+
+
+def test_all_languages_write_numbers_in_the_same_way() -> None:
+    assert len({format_decimal(-1234.5, locale=code) for code in LANGUAGES}) == 1
+    assert len({format_percent(0.12, locale=code) for code in LANGUAGES}) == 1
+
+
+def test_texts_that_are_kept_follow_the_language() -> None:
+    (stored,) = read({"sparsity": "much"})[1]
+    before = (field_words({}, "tied"), HELP["seed"], stored)
+    translate.follow(lambda: "zh")
+    after = (field_words({}, "tied"), HELP["seed"], from_core(stored))
+    translate.follow(state.language)
+    assert before[0] == "independent"
+    assert after[0] == "各自独立"
+    assert after[1] != before[1]
+    assert after[2].startswith("地址中的“稀疏度”必须是数字，而不是“much”。")
 
 
 def test_the_language_of_a_browser() -> None:
