@@ -5,6 +5,7 @@ The tables need no marks: `extract` reads all values of `TEXTS`.
 
 from collections.abc import Iterator, Mapping
 
+from explorer.texts.glossary_links import glossary_link
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.criteria import Criterion
 from pruning_core.flows import Flow
@@ -348,10 +349,10 @@ TEXTS = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS
 
 
 class _Help(Mapping[str, str]):
-    """Term -> help text in the page's language."""
+    """Term -> help text in the page's language, with a link to the glossary."""
 
     def __getitem__(self, term: str) -> str:
-        return _(TEXTS[term])
+        return f"{_(TEXTS[term])}\n\n{glossary_link(term)}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(TEXTS)
@@ -375,4 +376,4 @@ def entry_help(term: str, entry: Entry) -> str:
         cost = "\n\n" + _("Needs {needs}; passes: {passes}.", needs=needs, passes=passes)
     name, text, source = map(from_core, (entry.label, entry.help, entry.source))
     description = f"**{name}**: {text}\n\n`{entry.formula}`\n\n{source}"
-    return f"{HELP[term]}\n\n{description}{cost}"
+    return f"{_(TEXTS[term])}\n\n{description}{cost}\n\n{glossary_link(term)}"

@@ -46,7 +46,7 @@ def changed_answers_section(pair: Comparison) -> None:
     before = state_label(pair.before_name)
     after = state_label(pair.after_name)
     same = len(pair.test) - len(broken) - len(fixed)
-    st.markdown(_("**Changed answers**"), help=_(HELP["flips"]))
+    st.markdown(_("**Changed answers**"), help=HELP["flips"])
     st.caption(
         _(
             "From {before} to {after}: {broken} newly wrong, {fixed} newly right, {same:,} "

@@ -26,7 +26,7 @@ def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
     """All comparisons of a finished run. plan: the one that the run was started with."""
     measured = evaluations_by_state(run)
     test = cache.test_split(plan, space)
-    st.subheader(_("Before and after"), anchor=False, help=_(HELP["states"]))
+    st.subheader(_("Before and after"), anchor=False, help=HELP["states"])
     st.caption(measured_on(space, run.dense.n))
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():

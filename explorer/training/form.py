@@ -59,7 +59,7 @@ def _schedule(row: DeltaGenerator, plan: Plan) -> None:
         MAX_ROUNDS,
         step=1,
         key="tune_rounds",
-        help=_(HELP["rounds"]),
+        help=HELP["rounds"],
         disabled=chosen.fixed_rounds,
         on_change=_rounds_changed,
     )
@@ -74,7 +74,7 @@ def _main_row(row: DeltaGenerator, plan: Plan) -> None:
         tuple(OPTIMIZER_LABELS),
         format_func=lambda key: OPTIMIZER_LABELS[key],
         key="tune_optimizer",
-        help=_(HELP["optimizer"]),
+        help=HELP["optimizer"],
         on_change=_optimizer_changed,
     )
     _number(row, _("Learning rate"), "lr", config, (1e-6, 10.0, 0.001), format="%g")
@@ -105,11 +105,11 @@ def _more_settings(plan: Plan) -> None:
     _number(row, _("Warm-up"), "warmup", config, (0.0, 0.99, 0.05), format="%g")
     _number(row, _("Label smoothing"), "label_smoothing", config, (0.0, 0.9, 0.05), format="%g")
     seeds = (0, 2**31 - 1, 1)
-    _number(row, _("Training seed"), "seed", config, seeds, help=_(HELP["tune_seed"]))
+    _number(row, _("Training seed"), "seed", config, seeds, help=HELP["tune_seed"])
     _penalty(row, config)
     switches = st.container(horizontal=True)
-    switches.toggle(_("Cosine decay"), help=_(HELP["cosine"]), **_bound("cosine", config))
-    switches.toggle(_("Augmentation"), help=_(HELP["augment"]), **_bound("augment", config))
+    switches.toggle(_("Cosine decay"), help=HELP["cosine"], **_bound("cosine", config))
+    switches.toggle(_("Augmentation"), help=HELP["augment"], **_bound("augment", config))
 
 
 def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
@@ -121,7 +121,7 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
         (NONE, *PENALTIES),
         format_func=_penalty_label,
         key="tune_penalty_name",
-        help=entry_help("penalty", chosen[0]) if chosen else _(HELP["penalty"]),
+        help=entry_help("penalty", chosen[0]) if chosen else HELP["penalty"],
         on_change=_penalty_changed,
     )
     if chosen is None:
@@ -134,7 +134,7 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
             tuple(dict.fromkeys((*GRANULARITIES, g.name))),
             format_func=lambda key: from_core(granularity(key).label),
             key="tune_penalty_shape",
-            help=_(HELP["penalty_shape"]),
+            help=HELP["penalty_shape"],
             on_change=_penalty_changed,
         )
     _number(row, _("Strength"), "penalty_strength", config, (0.0, 10.0, 1e-4), format="%g")
@@ -169,7 +169,7 @@ def _number(
     """
     least, most, step = bounds
     value = getattr(config, field)
-    help_text = options.pop("help", None) or _(HELP[field])
+    help_text = options.pop("help", None) or HELP[field]
     row.number_input(
         label,
         min(least, value),

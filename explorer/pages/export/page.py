@@ -128,7 +128,7 @@ def _choose_weights(plan: Plan, *, tuned: bool) -> str:
         options,
         format_func=_,
         required=True,
-        help=_(HELP["export_weights"]),
+        help=HELP["export_weights"],
         **address_choice("export_weights", {name: name for name in options}, options[-1]),
     )
     other_flow = flow(plan.flow) != FLOWS["rounds"]
@@ -214,7 +214,7 @@ def _removed(place: DeltaGenerator, requested: str, report: Report) -> None:
         _("Weights removed · computed"),
         percent(report.sparsity_model),
         requested,
-        help=_(HELP["removed"]),
+        help=HELP["removed"],
         **QUIET,
     )
 

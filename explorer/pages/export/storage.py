@@ -89,7 +89,7 @@ def _choose(key: str) -> int | None:
     state.keep_widget(key)
     label, options = OPTIONS[key]
     chosen = st.selectbox(
-        _(label), options, key=key, format_func=lambda own: _(str(own)), help=_(HELP[key])
+        _(label), options, key=key, format_func=lambda own: _(str(own)), help=HELP[key]
     )
     return None if chosen == options[0] else cast(int, chosen)
 
@@ -148,7 +148,7 @@ def _asked_to_write(files: Files) -> bool:
         _("Measure files"),
         key="storage_write",
         icon=":material/straighten:",
-        help=_(HELP["storage_write"]),
+        help=HELP["storage_write"],
     ):
         state.store("storage_written", key)
         st.rerun()

@@ -65,7 +65,7 @@ def thinned_files(files: Files) -> Mapping[str, bytes]:
         required=True,
         key="round_to",
         format_func=lambda own: _(str(own)),
-        help=_(HELP["round_to"]),
+        help=HELP["round_to"],
     )
     round_to = None if chosen == OFF else cast(int, chosen)
     about = f"{subject_key(files)} {round_to}"

@@ -107,11 +107,9 @@ def _numbers(
     places = st.grid(4, min_column_width=180)
     total = _("of {total:,} parameters", total=report.parameters)
     nonzeros = f"{report.nonzeros:,}"
-    places.metric(_("Nonzeros · computed"), nonzeros, total, help=_(HELP["nonzeros"]), **CARD)
+    places.metric(_("Nonzeros · computed"), nonzeros, total, help=HELP["nonzeros"], **CARD)
     same = _("zeros are stored too") if thinned is None else _("thinned: {bytes:,}", bytes=thinned)
-    places.metric(
-        _("Dense bytes · computed"), f"{dense:,}", same, help=_(HELP["dense_file"]), **CARD
-    )
+    places.metric(_("Dense bytes · computed"), f"{dense:,}", same, help=HELP["dense_file"], **CARD)
     places.metric(
         _("Stored bytes · computed"),
         f"{small.bytes:,}",
@@ -120,11 +118,11 @@ def _numbers(
             format=from_core(small.label),
             times=dense / small.bytes,
         ),
-        help=_(HELP["stored_file"]),
+        help=HELP["stored_file"],
         **CARD,
     )
     value, words = _time_words(run)
-    places.metric(_("Time · measured"), value, words, help=_(HELP["latency"]), **CARD)
+    places.metric(_("Time · measured"), value, words, help=HELP["latency"], **CARD)
 
 
 def _time_words(run: Snapshot | None) -> tuple[str, str]:
@@ -193,7 +191,7 @@ def _batches(place: DeltaGenerator, samples: int) -> tuple[int, ...]:
         [size for size in BATCHES if size <= samples],
         selection_mode="multi",
         key="latency_batches",
-        help=_(HELP["latency_batches"]),
+        help=HELP["latency_batches"],
     )
     return tuple(sorted(chosen))
 

@@ -99,7 +99,7 @@ def _published(plan: Plan, chosen: Flow) -> None:
             icon=":material/menu_book:",
             on_click=_as_published,
             args=(differing,),
-            help=_(HELP["published"]),
+            help=HELP["published"],
         )
         words = _(", ").join(choices)
         source = chosen.source

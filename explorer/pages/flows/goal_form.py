@@ -33,7 +33,7 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
         format="%g",
         key="goal_lose",
         placeholder=_("no limit"),
-        help=_(HELP["goal_lose"]),
+        help=HELP["goal_lose"],
         on_change=_changed,
         args=(name, "lose", scale(task), ANY_LOSS),
     )
@@ -49,7 +49,7 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
             format="%g",
             key=f"goal_{budget}",
             placeholder=_("no budget"),
-            help=_(HELP["goal_budget"]),
+            help=HELP["goal_budget"],
             on_change=_changed,
             args=(name, budget, 100.0, 1.0),
         )

@@ -19,7 +19,7 @@ def goal_panel(events: Sequence[object], dense: Evaluation | None, *, active: bo
     rounds = [event for event in events if isinstance(event, GoalRound)]
     if not rounds or dense is None:
         return
-    st.subheader(_("Rounds and goal"), anchor=False, help=_(HELP["goal_rounds"]))
+    st.subheader(_("Rounds and goal"), anchor=False, help=HELP["goal_rounds"])
     if not active:
         st.markdown(plain(ending_words(rounds, value_text)))
     figure = goal_chart(rounds, dense)

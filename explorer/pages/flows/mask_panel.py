@@ -21,7 +21,7 @@ def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) 
     """The removed fraction and the accuracy at each mask update; nothing for fewer than two."""
     if len(updates) < 2:
         return
-    st.subheader(_("Mask updates"), anchor=False, help=_(HELP["flow_moment"]))
+    st.subheader(_("Mask updates"), anchor=False, help=HELP["flow_moment"])
     measured = [dense, *(update.evaluation for update in updates)]
     figure = mask_update_chart(
         [0.0, *(update.removed for update in updates)],
@@ -52,7 +52,7 @@ def mask_panel(run: Snapshot, space: Workspace, layer: Layer) -> None:
         _("Layer"),
         [other.name for other in space.layers],
         key="flow_layer",
-        help=_(HELP["flow_layer"]),
+        help=HELP["flow_layer"],
         on_change=_layer_chosen,
     )
     history = mask_history(updates, layer)
@@ -75,7 +75,7 @@ def _update_slider(run: Snapshot, history: History) -> int:
     """The chosen mask update. Each new update makes a new slider, which starts at the newest."""
     last = len(history) - 1
     key = f"flow_moment_{run.id[:8]}_{last}"
-    return st.slider(_("Mask update"), 0, last, last, key=key, help=_(HELP["flow_moment"]))
+    return st.slider(_("Mask update"), 0, last, last, key=key, help=HELP["flow_moment"])
 
 
 def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str:

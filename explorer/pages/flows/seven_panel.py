@@ -39,7 +39,7 @@ def seven_panel(plan: Plan, space: Workspace, layer: Layer) -> None:
         return
     label = _("Show what the noise correction does")
     state.keep_widget("seven_noise")
-    if not st.toggle(label, key="seven_noise", help=_(HELP["seven_noise"])):
+    if not st.toggle(label, key="seven_noise", help=HELP["seven_noise"]):
         return
     st.subheader(_("Gradient noise"), anchor=False)
     _choose_layer(space, layer)
@@ -65,7 +65,7 @@ def _choose_layer(space: Workspace, layer: Layer) -> None:
         [other.name for other in space.layers],
         key="seven_layer",
         width=320,
-        help=_(HELP["seven_layer"]),
+        help=HELP["seven_layer"],
         on_change=_layer_chosen,
     )
 

@@ -13,6 +13,7 @@ from explorer.pages.learn.lessons import LESSONS
 from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.lessons import Words, text
+from explorer.texts.lessons.terms import TERMS
 from explorer.texts.translate import LANGUAGES
 
 PROJECTOR = "<style>html { font-size: 20px !important; }</style>"
@@ -32,7 +33,7 @@ def render(pages: Mapping[str, st.Page]) -> None:
         return
     if name:
         st.warning(plain(words("unknown", name=name[:80])), icon=":material/info:")
-    _list(language)
+    _list(language, state.page_text("glossary"))
 
 
 def _top(words: Words, name: str) -> None:
@@ -70,10 +71,12 @@ def _open(name: str) -> None:
     state.set_page_text("lesson", name)
 
 
-def _list(language: str) -> None:
-    """One card for each lesson."""
+def _list(language: str, term: str) -> None:
+    """One card for each lesson. term: of the glossary, where a help mark led to it."""
     words = Words(language, "page")
     st.title(words("title"), anchor=False)
+    if term:
+        _glossary(words, term)
     st.markdown(words("lead"))
     grid = st.grid(5, min_column_width=220)
     for number, (name, lesson) in enumerate(LESSONS.items(), 1):
@@ -82,8 +85,14 @@ def _list(language: str) -> None:
         card.markdown(f"#### :material/{lesson.icon}: {number} · {own('title')}", anchors=False)
         card.markdown(own("lead"))
         card.button(words("start"), key=f"open_{name}", on_click=_open, args=(name,))
-    with st.expander(words("glossary"), icon=":material/dictionary:"):
-        show_terms(language)
+    if not term:
+        _glossary(words, "")
+
+
+def _glossary(words: Words, first: str) -> None:
+    """All terms; open, with that term first, where one is given."""
+    with st.expander(words("glossary"), icon=":material/dictionary:", expanded=bool(first)):
+        show_terms(words.language, sorted(TERMS, key=lambda name: name != first))
 
 
 def _lesson(name: str, language: str, pages: Mapping[str, st.Page]) -> None:

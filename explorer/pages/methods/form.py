@@ -110,7 +110,7 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
         max(20, chosen.seeds),
         step=1,
         key="study_seeds",
-        help=_(HELP["study_seeds"]),
+        help=HELP["study_seeds"],
         on_change=_changed,
         args=("seeds",),
     )
@@ -120,7 +120,7 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
         sorted({*image_options(len(space.dataset.train)), chosen.images}),
         format_func=images_words,
         key="study_images",
-        help=_(HELP["study_images"]),
+        help=HELP["study_images"],
         on_change=_changed,
         args=("images",),
     )
@@ -128,7 +128,7 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
     row.toggle(
         _("Measure time"),
         key="study_time",
-        help=_(HELP["study_time"]),
+        help=HELP["study_time"],
         on_change=_changed,
         args=("time",),
     )
@@ -164,7 +164,7 @@ def _several(
         format_func=shown,
         wrap=True,
         key=f"study_{field}",
-        help=_(HELP[f"study_{field}"]),
+        help=HELP[f"study_{field}"],
         on_change=_changed,
         args=(field,),
     )
@@ -191,7 +191,7 @@ def _earlier_studies(base: str) -> None:
         placeholder=_("{count} on disk: choose one to show it again", count=len(listed)),
         format_func=lambda study: f"{listed.index(study) + 1}. {_summary(study, base)}",
         key="study_earlier",
-        help=_(HELP["study_earlier"]),
+        help=HELP["study_earlier"],
         on_change=_earlier_chosen,
     )
 

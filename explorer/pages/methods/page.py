@@ -85,7 +85,7 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
             key="methods_start",
             icon=":material/play_arrow:",
             disabled=active or not missing,
-            help=_(HELP["study"]),
+            help=HELP["study"],
         )
         st.caption(_work_left(measured, space, missing))
     _impossible_pairs(asked, space)

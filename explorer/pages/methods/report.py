@@ -153,7 +153,7 @@ def _controls(measured: StudyResults) -> tuple[str | None, str]:
             required=True,
             key="methods_state",
             disabled=not trained,
-            help=_(HELP["study_state"]),
+            help=HELP["study_state"],
         )
         keep_widget("methods_axis")
         offered = axes(measured.results)
@@ -166,7 +166,7 @@ def _controls(measured: StudyResults) -> tuple[str | None, str]:
             default="Compression",
             required=True,
             key="methods_axis",
-            help=_(HELP["study_axis"]),
+            help=HELP["study_axis"],
         )
         _files(measured)
     return state, size or "Compression"
@@ -201,7 +201,7 @@ def _files(measured: StudyResults) -> None:
         key="methods_json",
         icon=":material/download:",
         on_click="ignore",
-        help=_(HELP["study_json"]),
+        help=HELP["study_json"],
     )
 
 

@@ -76,13 +76,13 @@ def _buttons(run: SearchRun, candidate: Candidate, plan: Plan) -> None:
             type="primary",
             key="search_open",
             icon=":material/grid_view:",
-            help=_(HELP["search_open"]),
+            help=HELP["search_open"],
         )
         tuned = st.button(
             _("Fine-tune it"),
             key="search_tune",
             icon=":material/model_training:",
-            help=_(HELP["search_tune"]),
+            help=HELP["search_tune"],
         )
     if opened or tuned:
         state.set_plan(plan_of(run, candidate.ratios, plan))

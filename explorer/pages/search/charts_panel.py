@@ -75,7 +75,7 @@ def _cost(shown: Sequence[SearchRun]) -> str:
         format_func=cost_label,
         required=True,
         key="search_over",
-        help=_(HELP["search_over"]),
+        help=HELP["search_over"],
     )
     return str(chosen)
 
@@ -129,7 +129,7 @@ def _select(shown: Sequence[SearchRun], chosen: Chosen | None, task: Task) -> Ch
         (BEST, *options),
         format_func=lambda key: _("The best") if key == BEST else _words(*options[key], task),
         key=SHOWN,
-        help=_(HELP["search_shown"]),
+        help=HELP["search_shown"],
         on_change=_selected,
         width=520,
     )

@@ -109,7 +109,7 @@ def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
 
 def _number(label: str, key: str, least: int, most: int, usual: int) -> int:
     state.keep_widget(key)
-    return int(st.number_input(label, least, most, usual, key=key, help=_(HELP[key]), width=150))
+    return int(st.number_input(label, least, most, usual, key=key, help=HELP[key], width=150))
 
 
 def _live(asked: SearchRequest, space: Workspace, was_active: bool) -> None:

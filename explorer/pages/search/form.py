@@ -100,7 +100,7 @@ def _budget(row: DeltaGenerator, settings: Settings) -> None:
         tuple(BUDGETS),
         format_func=cost_label,
         key="search_budget",
-        help=_(HELP["search_budget"]),
+        help=HELP["search_budget"],
         on_change=lambda: _change(budget=state.widget_value("search_budget", "macs")),
     )
     keep = settings.keep or USUAL.keep or 0.5
@@ -110,7 +110,7 @@ def _budget(row: DeltaGenerator, settings: Settings) -> None:
         1,
         99,
         key="search_keep",
-        help=_(HELP["search_keep"]),
+        help=HELP["search_keep"],
         disabled=settings.keep is None,
         on_change=lambda: _change(keep=state.widget_value("search_keep", 50) / 100),
     )
@@ -119,7 +119,7 @@ def _budget(row: DeltaGenerator, settings: Settings) -> None:
         st.toggle(
             _("No budget: look for the whole trade-off"),
             key="search_front",
-            help=_(HELP["search_front"]),
+            help=HELP["search_front"],
             on_change=lambda: _change(
                 keep=None if state.widget_value("search_front", False) else USUAL.keep
             ),
@@ -134,7 +134,7 @@ def _number(row: DeltaGenerator, label: str, field: str, settings: Settings) -> 
         0 if field == "seed" else 1,
         2**31 - 1 if field == "seed" else MOST_EVALUATIONS,
         key=key,
-        help=_(HELP[key]),
+        help=HELP[key],
         on_change=lambda: _change(**{field: state.widget_value(key, getattr(USUAL, field))}),
     )
 
@@ -188,7 +188,7 @@ def _limits(settings: Settings) -> None:
             format="%d%%",
             key="search_bounds",
             width=420,
-            help=_(HELP["bounds"]),
+            help=HELP["bounds"],
             on_change=_bounds_changed,
         )
         state.set_widget("search_round_to", settings.round_to)
@@ -198,7 +198,7 @@ def _limits(settings: Settings) -> None:
             128,
             key="search_round_to",
             width=280,
-            help=_(HELP["multiple"]),
+            help=HELP["multiple"],
             on_change=lambda: _change(round_to=state.widget_value("search_round_to", 1)),
         )
 
@@ -223,7 +223,7 @@ def _start(
             key="search_start",
             icon=":material/play_arrow:",
             disabled=active or done,
-            help=_(HELP["search_start"]),
+            help=HELP["search_start"],
         )
         st.caption(_finished_words() if done else _measured_words(plan, space))
     if pressed:

@@ -47,13 +47,13 @@ def applied_section(
     numbers.metric(
         _("Worst layer alone · estimated"),
         value_text(worst, task),
-        help=_(HELP["worst_alone"]),
+        help=HELP["worst_alone"],
         **CARD,
     )
     numbers.metric(
         _("Weights removed · computed"),
         percent(report.sparsity_masked),
-        help=_(HELP["achieved"]) + _requested(prunable, ratios),
+        help=HELP["achieved"] + _requested(prunable, ratios),
         **CARD,
     )
     _note(now)

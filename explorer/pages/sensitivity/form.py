@@ -66,7 +66,7 @@ def _grid(plan: Plan) -> Sequence[int]:
         presets,
         format_func=_,
         width=190,
-        help=_(HELP["grid"]),
+        help=HELP["grid"],
         disabled=granularity(plan.granularity).fixed_ratio is not None,
         **address_choice("grid", {name: name for name in presets}, presets[1]),
     )
@@ -81,7 +81,7 @@ def _grid(plan: Plan) -> Sequence[int]:
             key="grid_values",
             bind="query-params",
             width=420,
-            help=_(HELP["grid_values"]),
+            help=HELP["grid_values"],
         )
     )
 
@@ -100,7 +100,7 @@ def _couplings(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
         value=True,
         key="tied",
         bind="query-params",
-        help=_(HELP["tied"]),
+        help=HELP["tied"],
         disabled=bool(unknown),
     )
     if unknown:
@@ -117,7 +117,7 @@ def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequ
         type="secondary" if again else "primary",
         key="scan_start",
         icon=":material/monitoring:",
-        help=_(HELP["scan"]),
+        help=HELP["scan"],
         disabled=off,
     ):
         return asked
@@ -129,7 +129,7 @@ def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequ
         _("Preview"),
         key="preview_start",
         icon=":material/speed:",
-        help=_(HELP["preview"]),
+        help=HELP["preview"],
         disabled=off or known,
     ):
         return asked and replace(asked, preview=True)

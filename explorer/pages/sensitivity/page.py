@@ -176,7 +176,7 @@ def _measured(
             (VALUE, LOSS),
             format_func=lambda choice: title(dense.task) if choice == VALUE else _(choice),
             required=True,
-            help=_(HELP["measure"]) if task.name == CLASSIFICATION.name else loss_help(task),
+            help=HELP["measure"] if task.name == CLASSIFICATION.name else loss_help(task),
             **address_choice("measure", {VALUE: VALUE, LOSS: LOSS}, VALUE),
         )
         focus = _focus(points)
@@ -244,7 +244,7 @@ def _focus(points: Sequence[SensitivityPoint | Band]) -> str | None:
         format_func=lambda name: _(name) if name == ALL else name,
         key="highlight",
         width=280,
-        help=_(HELP["highlight"]),
+        help=HELP["highlight"],
         on_change=_highlighted,
     )
     return None if focus == ALL else focus

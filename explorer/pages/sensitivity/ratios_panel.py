@@ -60,7 +60,7 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
             format_func=lambda share: f"{share}%",
             key="slice",
             bind="query-params",
-            help=_(HELP["slice"]),
+            help=HELP["slice"],
             width=520,
         )
     at_sparsity = [point for point in points if round(100 * point.sparsity) == at]
@@ -169,7 +169,7 @@ def _target(plan: Plan) -> int:
             format="%d%%",
             key="target",
             bind="query-params",
-            help=_(HELP["target"]),
+            help=HELP["target"],
             width=520,
         )
     )
@@ -195,7 +195,7 @@ def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
                 _("Reset all ratios set by hand"),
                 key="target_reset",
                 icon=":material/undo:",
-                help=_(HELP["reset_all"]),
+                help=HELP["reset_all"],
                 on_click=state.set_ratios,
                 args=({},),
             )
@@ -218,7 +218,7 @@ def _limits() -> Limits:
             key="bounds",
             bind="query-params",
             width=420,
-            help=_(HELP["bounds"]),
+            help=HELP["bounds"],
         )
         multiple = st.number_input(
             _("Keep a multiple of this many groups"),
@@ -228,7 +228,7 @@ def _limits() -> Limits:
             key="multiple",
             bind="query-params",
             width=280,
-            help=_(HELP["multiple"]),
+            help=HELP["multiple"],
         )
     limits = Limits(least / 100, most / 100, int(multiple))
     if limits != Limits():

@@ -56,7 +56,7 @@ def together_section(
         key="together_start",
         icon=":material/join_inner:",
         disabled=active or (run is not None and run.status == "done"),
-        help=_(HELP["together"]),
+        help=HELP["together"],
         on_click=_start,
         args=(at_target, space, tuple(points), asked),
     )

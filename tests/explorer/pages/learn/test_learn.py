@@ -19,6 +19,7 @@ from explorer.pages.learn.stored import stored
 from explorer.pages.learn.two_layers import NAMES, two_layers
 from explorer.session.url import PARAMS, read
 from explorer.texts.lessons import Words, text, texts
+from explorer.texts.lessons.terms import TERMS
 from explorer.texts.translate import LANGUAGES
 from tests.cases import check_each
 from tests.explorer import driven
@@ -91,7 +92,10 @@ def test_every_lesson_in_both_languages() -> None:
 
 
 def test_the_list_opens_a_lesson_and_the_address_carries_it() -> None:
-    at = opened(lesson="no such lesson", lang="zh", projector="1")
+    at = opened(lesson="no such lesson", lang="zh", projector="1", glossary="mask")
+    terms = [each.value for each in at.expander[0].markdown]
+    assert text("terms.mask.label", "zh") in terms[0], "a help mark led to this term"
+    assert len(terms) == len(TERMS)
     assert "no such lesson" in at.warning[0].value
     assert any("font-size" in html for html in htmls(at))
     assert text("page.title", "zh") == at.title[0].value
