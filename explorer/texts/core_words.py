@@ -121,3 +121,11 @@ CARD = (
     N_("layer"),
 )
 """Titles and heads of tables of a model card."""
+
+SYSTEM = (
+    N_("File name too long"),
+    N_("No space left on device"),
+    N_("Permission denied"),
+    N_("Read-only file system"),
+)
+"""Reasons of the operating system, in errors about files."""

@@ -168,14 +168,11 @@ def _fits(template: str, found: Sequence[str], values: Mapping[str, str]) -> boo
 
 def _value(code: str, value: str) -> str:
     """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
-    if (translated := _from_core(code, value)) != value:
-        return translated
-    if (items := _items(code, value)) is not None:
-        return items
-    sentence = f"{value[:1].upper()}{value[1:]}."
-    if (known := _known(code, sentence)) is not None:
+    if (known := _known(code, value)) is not None:
+        return known
+    if (known := _known(code, f"{value[:1].upper()}{value[1:]}.")) is not None:
         return known.rstrip("。.")
-    return value
+    return _from_core(code, value) if (items := _items(code, value)) is None else items
 
 
 def _items(code: str, value: str) -> str | None:
@@ -204,7 +201,7 @@ LIST = re.compile(rf"({'|'.join(JOINS)})(?![^()]*\))")
 ITEM = re.compile(r"[^\s()]+|\([^()]*\)")
 """An item that needs no translation: a name or a shape."""
 TWO_WORDS = re.compile("[a-z0-9] [a-zA-Z]")
-FEW_LETTERS = 8
+FEW_LETTERS = 4
 CODE = tuple("[{'\"")
 """Values that start so are code, such as [1, 2]."""
 

@@ -44,6 +44,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
         "It is left out: {0}.": "略去：{0}。",
         "From {a} to {b}, {a} first.": "从 {a} 到 {b}，先是 {a}。",
         "no weights": "没有权重",
+        "{first} to {last}": "{first} 至 {last}",
         "Nothing of it is known.": "它是未知的。",
         ", ": "、",
         "": "a header",
@@ -70,6 +71,9 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     unknown = from_core("Something else. It is left out: no weights.")
     assert unknown == "Something else. 略去：没有权重。"
     assert from_core(" It is left out: no weights.") == " 略去：没有权重。"
+    assert from_core("It is left out: [1, 2].") == "略去：[1, 2]。"
+    assert from_core("from string to float") == "from string to float"
+    assert from_core("1 to 3") == "1 至 3"
     translate._from_core.cache_clear()
 
 
