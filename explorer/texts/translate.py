@@ -85,6 +85,11 @@ def _with_values(code: str, text: str, values: Mapping[str, object]) -> str:
     return filled if code == SOURCE else NO_SPACE.sub("", filled)
 
 
+def in_a_row(sentences: Sequence[str]) -> str:
+    """The sentences one after the other, with the spaces that their language has between them."""
+    return NO_SPACE.sub("", " ".join(filter(None, sentences)))
+
+
 def N_(message: str) -> str:
     """Marks a text for the catalogue and returns it unchanged.
 

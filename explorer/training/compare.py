@@ -12,7 +12,7 @@ from explorer.session.address_choice import address_choice
 from explorer.texts.formats import change_text, interval, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.task_words import interval_help, loss_help, only_classes, paired_help
-from explorer.texts.translate import N_, _, from_core
+from explorer.texts.translate import N_, _, from_core, in_a_row
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import stored, weights
@@ -70,7 +70,7 @@ def measured_on(space: Workspace, n: int) -> str:
             "intervals, by a bootstrap."
         )
     )
-    return f"{_(part, n=n, total=total, samples=from_core(task.samples))} {_(more)}"
+    return in_a_row([_(part, n=n, total=total, samples=from_core(task.samples)), _(more)])
 
 
 def _states_table(measured: dict[str, Evaluation]) -> None:
@@ -136,7 +136,7 @@ def _removed_words(run: Finished, space: Workspace) -> str:
         sentences.append(_("This network has no batch norm to recalibrate."))
     if run.tuned is None:
         sentences.append(_("The run had no epochs, so there is no fine-tuned state."))
-    return " ".join(sentences)
+    return in_a_row(sentences)
 
 
 def count_removed(run: Finished, layers: Sequence[Layer]) -> tuple[int, int]:

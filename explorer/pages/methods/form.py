@@ -21,7 +21,7 @@ from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import flow_words
-from explorer.texts.translate import N_, _, from_core, n_
+from explorer.texts.translate import N_, _, from_core, in_a_row, n_
 from explorer.training.form import training_form
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, is_custom
@@ -145,7 +145,7 @@ def _other_choices(plan: Plan) -> str:
     sentences.append(
         _("Criterion, granularity and sparsity of the side bar have no effect on this page.")
     )
-    return " ".join(sentences)
+    return in_a_row(sentences)
 
 
 def _several(

@@ -10,7 +10,7 @@ from explorer.session.url import read
 from explorer.texts import translate
 from explorer.texts.help import HELP
 from explorer.texts.run_words import field_words
-from explorer.texts.translate import LANGUAGES, _, from_core, language_of, n_
+from explorer.texts.translate import LANGUAGES, _, from_core, in_a_row, language_of, n_
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def test_texts_of_the_app_are_translated() -> None:
     assert _("Language") == "语言"
     assert _("No catalogue has this text.") == "No catalogue has this text."
     assert _("") == "", "the header of a catalogue is not a text"
+    assert in_a_row(["层。", "", "Layer 'a' 层。", "有层。"]) == "层。Layer 'a' 层。有层。"
 
 
 @pytest.mark.usefixtures("zh")
