@@ -10,7 +10,7 @@ from explorer.pages.flows.goal_form import GOAL, goal_form
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
-from explorer.texts.translate import N_, _, from_core
+from explorer.texts.translate import N_, _, from_core, in_a_row
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan
 from pruning_core.tasks import Task
@@ -82,7 +82,7 @@ def _help(chosen: Flow) -> str:
     sentence = REGROWS if chosen.regrows else STAYS
     said = sentence.lower() in chosen.help.lower()
     own = from_core(chosen.help)
-    return own if said else f"{own} *{_(sentence)}*"
+    return own if said else in_a_row([own, f"*{_(sentence)}*"])
 
 
 def _published(plan: Plan, chosen: Flow) -> None:
