@@ -1,6 +1,5 @@
 """The recipes of CONTRIBUTING.md, followed as they are written."""
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,10 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from babel.messages.extract import extract
 from streamlit.testing.v1 import AppTest
 
 from explorer.app import PAGES
-from explorer.texts.extract import MARKS
+from explorer.texts.extract import marked
 from pruning_core import Plan, TrainConfig, choose_masks, open_workspace, prune
 from pruning_core.cli.main import main
 from pruning_core.criteria import CRITERIA
@@ -97,8 +95,7 @@ def test_a_text_has_one_of_three_marks_that_the_catalogues_read() -> None:
     shown = made(1200, 4000, 1, CRITERIA["magnitude_l1"])
     assert shown == ["All layers", "1,200 of 4,000 weights are kept.", "1 run", "Magnitude (L1)"]
     section = TEXT.split("\n## Add a text, or a language\n")[1]
-    found = extract("python", io.BytesIO(section.split("```")[1].encode()), keywords=MARKS)
-    keys = [key for _line, key, _comments, _context in found]
+    keys = [text.key for text in marked(section.split("```")[1].removeprefix("python"), "recipe")]
     assert keys == [*shown[:1], "{kept:,} of {total:,} weights are kept.", ("{n} run", "{n} runs")]
 
 

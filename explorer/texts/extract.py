@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
@@ -29,8 +28,8 @@ from explorer.texts.translate import FOLDER, LANGUAGES, PLACE, SOURCE, TEMPLATES
 from pruning_core.cli.choices import AXES, OTHERS
 
 ROOT = Path(__file__).parents[2]
-MARKS = {"_": None, "N_": None, "n_": (1, 2)}
-"""The marks of `translate`, as Babel names them: which arguments are texts."""
+MARKS = {"_": 1, "N_": 1, "n_": 2}
+"""The marks of `translate`: how many of their first arguments are texts."""
 NOT_SHOWN = ("pruning_core/cli/",)
 """The start of the paths of core modules whose texts no page shows."""
 SQL = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|ALTER|PRAGMA) ")
@@ -73,7 +72,7 @@ def areas() -> dict[str, list[Text]]:
     """All texts by area, the name of a catalogue file."""
     texts: dict[str, list[Text]] = {}
     for path in sorted((ROOT / "explorer").rglob("*.py")):
-        for text in marked(path):
+        for text in marked(path.read_text("utf-8"), path.relative_to(ROOT).as_posix()):
             texts.setdefault(_area(text.path), []).append(text)
     texts["texts"] += [Text(text, "explorer/texts/help.py") for text in TEXTS.values()]
     for path in sorted((ROOT / "pruning_core").rglob("*.py")):
@@ -107,13 +106,21 @@ def _area(path: str) -> str:
     return f"core_{parts[1]}" if len(parts) > 2 else "core"
 
 
-def marked(path: Path) -> Iterator[Text]:
-    """The texts of a module of `explorer/` that a mark surrounds."""
-    name = path.relative_to(ROOT).as_posix()
-    code = path.read_bytes()
-    kept = {text for _, text, *_ in extract("python", io.BytesIO(code), {"N_": None})}
-    for _line, key, _comments, _context in extract("python", io.BytesIO(code), MARKS):
-        yield Text(key if isinstance(key, str) else (key[0], key[1]), name, kept=key in kept)
+def marked(code: str, name: str) -> Iterator[Text]:
+    """The texts of the code of a module of that name that a mark surrounds.
+
+    Raises ValueError for an f-string in a mark: its text is not known before it runs.
+    """
+    module = ast.walk(ast.parse(code))
+    calls = [node for node in module if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        mark = call.func.id if isinstance(call.func, ast.Name) else ""
+        texts = call.args[: MARKS.get(mark, 0)]
+        if any(isinstance(text, ast.JoinedStr) for text in texts):
+            raise ValueError(f"{name}:{call.lineno}: {mark}() needs a text with named places.")
+        keys = [str(text.value) for text in texts if isinstance(text, ast.Constant)]
+        if keys:
+            yield Text(keys[0] if len(keys) == 1 else tuple(keys), name, kept=mark == "N_")
 
 
 def core_texts(path: Path) -> Iterator[Text]:

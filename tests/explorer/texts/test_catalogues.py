@@ -2,7 +2,15 @@
 
 import pytest
 
-from explorer.texts.extract import Text, areas, compiled, missing, templates, translations
+from explorer.texts.extract import (
+    Text,
+    areas,
+    compiled,
+    marked,
+    missing,
+    templates,
+    translations,
+)
 from explorer.texts.translate import FOLDER, LANGUAGES, PLACE, SOURCE, TEMPLATES
 
 OTHERS = sorted(LANGUAGES.keys() - {SOURCE})
@@ -32,3 +40,11 @@ def test_what_the_app_reads_is_up_to_date(texts: dict[str, list[Text]]) -> None:
     assert (FOLDER / TEMPLATES).read_text("utf-8") == templates(texts)
     for code in OTHERS:
         assert (FOLDER / code / "messages.mo").read_bytes() == compiled(code)
+
+
+def test_an_f_string_in_a_mark_is_refused() -> None:
+    code = 'a = _("one")\nb = f"{_(\'two\')}"\nc = _(f"{a} three")\n'
+    found = marked(code, "module.py")
+    assert [next(found).key, next(found).key] == ["one", "two"]
+    with pytest.raises(ValueError, match=r"module.py:3: _\(\) needs a text with named places"):
+        next(found)
