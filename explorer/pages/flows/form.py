@@ -91,7 +91,10 @@ def _published(plan: Plan, chosen: Flow) -> None:
     if not differing:
         st.caption(_(":material/check: Set as published: {source}.", source=chosen.source))
         return
-    choices = [f"{_(WORDS[key][0])} {WORDS[key][1](value)}" for key, value in differing.items()]
+    choices = [
+        _("{name} {value}", name=_(WORDS[key][0]), value=WORDS[key][1](value))
+        for key, value in differing.items()
+    ]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             _("As published"),
