@@ -123,8 +123,12 @@ CARD = (
 """Titles and heads of tables of a model card."""
 
 SYSTEM = (
+    N_("File exists"),
     N_("File name too long"),
+    N_("Is a directory"),
     N_("No space left on device"),
+    N_("No such file or directory"),
+    N_("Not a directory"),
     N_("Permission denied"),
     N_("Read-only file system"),
 )

@@ -165,7 +165,8 @@ def _fits(template: str, found: Sequence[str], values: Mapping[str, str]) -> boo
 
     A template of few letters matches many texts: it fits where it leaves no words unknown.
     """
-    if any(value.count("(") != value.count(")") for value in found):
+    brackets = [pair for pair in (("(", ")"), ("[", "]")) if pair[0] in template]
+    if any(value.count(a) != value.count(b) for a, b in brackets for value in found):
         return False
     strong = sum(map(str.isalpha, PLACE.sub("", template))) >= FEW_LETTERS
     return strong or not any(TWO_WORDS.search(value) for value in values.values() if value in found)
@@ -175,8 +176,9 @@ def _value(code: str, value: str) -> str:
     """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
     if (known := _known(code, value)) is not None:
         return known
-    if (known := _known(code, f"{value[:1].upper()}{value[1:]}.")) is not None:
-        return known.rstrip("。.")
+    for sentence in (f"{value}.", f"{value[:1].upper()}{value[1:]}."):
+        if (known := _known(code, sentence)) is not None:
+            return known.rstrip("。.")
     return _from_core(code, value) if (items := _items(code, value)) is None else items
 
 
