@@ -16,6 +16,13 @@ from pruning_core.flows import History
 from pruning_core.types import Evaluation, Layer
 from pruning_core.workspaces import Workspace
 
+PLAYING = "film plays"
+"""Stored: the key of the slider that moves by itself."""
+REWOUND = "film rewound"
+"""Stored: does the film begin at its start in the next run?"""
+SECONDS = 0.7
+"""Between two mask updates of a film that plays."""
+
 
 def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) -> None:
     """The removed fraction and the accuracy at each mask update; nothing for fewer than two."""
@@ -46,14 +53,14 @@ def mask_panel(run: Snapshot, space: Workspace, layer: Layer) -> None:
     if not updates:
         return
     st.subheader(_("One layer's mask over time"), anchor=False)
-    layer_column, slider_column = st.columns([1, 2], vertical_alignment="bottom")
     state.set_widget("flow_layer", layer.name)
-    layer_column.selectbox(
+    st.selectbox(
         _("Layer"),
         [other.name for other in space.layers],
         key="flow_layer",
         help=HELP["flow_layer"],
         on_change=_layer_chosen,
+        width=330,
     )
     history = mask_history(updates, layer)
     if history is None:
@@ -64,18 +71,42 @@ def mask_panel(run: Snapshot, space: Workspace, layer: Layer) -> None:
             )
         )
         return
-    with slider_column:
-        number = _update_slider(run, history)
+    # Each new update makes a new slider, which starts at the newest.
+    key = f"flow_moment_{run.id[:8]}_{len(history) - 1}"
+    plays = state.stored(PLAYING, "") == key
+    film = st.fragment(_film, run_every=SECONDS if plays else None)
+    film(key, updates, history)
+
+
+def _film(key: str, updates: Sequence[MaskUpdate], history: History) -> None:
+    """The mask at one update. While it plays, each run of this fragment shows the next one."""
+    last = len(history) - 1
+    plays = state.stored(PLAYING, "") == key
+    number = state.widget_value(key, last)
+    if state.stored(REWOUND, False):
+        number = 0
+        state.store(REWOUND, False)
+    elif plays and number < last:
+        number += 1
+    state.set_widget(key, number)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        label, icon = (_("Pause"), "pause") if plays else (_("Play"), "play_arrow")
+        pressed = st.button(label, key="flow_film", icon=f":material/{icon}:")
+        number = st.slider(_("Mask update"), 0, last, key=key, help=HELP["flow_moment"])
     figure = mask_over_time(history, number)
     st.plotly_chart(figure, key="flow_mask", alt=alt(figure), config={"displayModeBar": False})
-    st.caption(_update_words(updates, number, layer.name))
+    st.caption(_update_words(updates, number, history.layer))
+    ended = plays and number == last
+    if pressed or ended:
+        _play("" if plays else key, last)
+        st.rerun()
 
 
-def _update_slider(run: Snapshot, history: History) -> int:
-    """The chosen mask update. Each new update makes a new slider, which starts at the newest."""
-    last = len(history) - 1
-    key = f"flow_moment_{run.id[:8]}_{last}"
-    return st.slider(_("Mask update"), 0, last, last, key=key, help=HELP["flow_moment"])
+def _play(key: str, last: int) -> None:
+    """Plays the film of that key, from its start if it is at its end; "" stops it."""
+    state.store(PLAYING, key)
+    if key and state.widget_value(key, last) == last:
+        state.store(REWOUND, True)
 
 
 def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str:

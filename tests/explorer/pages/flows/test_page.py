@@ -151,6 +151,15 @@ def test_a_flow_runs_and_the_slider_shows_its_masks(open_view: Open, until: Unti
     chart = next(chart for chart in at.get("plotly_chart") if "flow_mask" in chart.proto.id)
     assert json.loads(chart.proto.spec)["data"][0] != before
     assert "Before the first mask update" in text(at)
+    slider.set_value(5).run()
+    at.button(key="flow_film").click().run()
+    film = []
+    while at.button(key="flow_film").label == "Pause" and len(film) < 9:
+        film.append(update_slider(at).value)
+        at.run()
+    assert film == [0, 1, 2, 3, 4], "it plays from the start and ends by itself"
+    assert update_slider(at).value == 5
+    update_slider(at).set_value(0).run()
     at.selectbox(key="flow_layer").set_value("fc2.weight").run()
     assert not at.exception
     assert update_slider(at).value == 0
