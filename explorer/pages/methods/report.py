@@ -332,7 +332,7 @@ def _checklist(measured: StudyResults) -> str:
         top5=_(top5) if task.name == CLASSIFICATION.name else "",
         allocation=WORDS["allocation"][1](plan.allocation),
         initial=value_text(first.initial.value, task),
-        tune=tune_words(plan).rstrip("."),
+        tune=tune_words(plan).rstrip(".。"),
         images=first.images,
         half=_size((first.final.high - first.final.low) / 2, task),
         points=_(", ").join(f"{value:g}×" for value in measured.study.compressions),
