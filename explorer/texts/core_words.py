@@ -10,6 +10,7 @@ AXES = (
     N_("allocation"),
     N_("architecture"),
     N_("criterion"),
+    N_("fine-tune"),
     N_("flow"),
     N_("granularity"),
     N_("model"),
