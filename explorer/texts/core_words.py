@@ -10,7 +10,6 @@ AXES = (
     N_("allocation"),
     N_("architecture"),
     N_("criterion"),
-    N_("fine-tune"),
     N_("flow"),
     N_("granularity"),
     N_("model"),
@@ -63,6 +62,7 @@ STARTS = (N_("Corrected"), N_("none"))
 
 RUNS = (
     N_("failed"),
+    N_("fine-tune"),
     N_("finished"),
     N_("interrupted"),
     N_("running"),
