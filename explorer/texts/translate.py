@@ -28,6 +28,7 @@ MOST_SENTENCES = 12
 PLACE = re.compile(r"\{(\w+)\}")
 NAME = re.compile(r"['`]\{(\w+)\}['`]")
 """A place for a name, such as that of a layer or of a criterion: it stays what it is."""
+FULL_STOP = re.compile(r"(?<=[.!?])(\s+)(?=[A-Z])")
 SENTENCE_END = re.compile(r"(?<=[.!?:;])(\s+)")
 WIDE = r"\u4e00-\u9fff\u3001-\u301f\uff01-\uff1f“”"
 """Chinese characters and full-width marks, as in a pattern."""
@@ -106,6 +107,8 @@ def from_core(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _from_core(code: str, text: str) -> str:
+    if (own := _by_sentences(code, text)) is not None:
+        return own
     if (whole := _known(code, text)) is not None:
         return whole
     if (inner := text.strip()) != text:
@@ -121,6 +124,26 @@ def _from_core(code: str, text: str) -> str:
         end, own = _longest(code, sentences, gaps, start)
         translated += own + gaps[end - 1]
         start = end
+    return NO_SPACE.sub("", translated)
+
+
+def _by_sentences(code: str, text: str) -> str | None:
+    """A text of several sentences, all of them known, alone or with those that follow."""
+    parts = FULL_STOP.split(text)
+    if len(parts) == 1 or _catalogue(code).gettext(text) != text:
+        return None
+    translated = ""
+    start = 0
+    while start < len(parts):
+        for end in range(start + 1, min(len(parts), start + 2 * MOST_SENTENCES) + 1, 2):
+            if end - start == len(parts):
+                return None
+            if (own := _known(code, "".join(parts[start:end]))) is not None:
+                translated += own + "".join(parts[end : end + 1])
+                start = end + 1
+                break
+        else:
+            return None
     return NO_SPACE.sub("", translated)
 
 
@@ -165,8 +188,7 @@ def _fits(template: str, found: Sequence[str], values: Mapping[str, str]) -> boo
 
     A template of few letters matches many texts: it fits where it leaves no words unknown.
     """
-    brackets = [pair for pair in (("(", ")"), ("[", "]")) if pair[0] in template]
-    if any(value.count(a) != value.count(b) for a, b in brackets for value in found):
+    if "[" in template and any(value.count("[") != value.count("]") for value in found):
         return False
     strong = sum(map(str.isalpha, PLACE.sub("", template))) >= FEW_LETTERS
     return strong or not any(TWO_WORDS.search(value) for value in values.values() if value in found)
@@ -174,6 +196,8 @@ def _fits(template: str, found: Sequence[str], values: Mapping[str, str]) -> boo
 
 def _value(code: str, value: str) -> str:
     """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
+    if (items := _items(code, value, names=False)) is not None:
+        return items
     if (known := _known(code, value)) is not None:
         return known
     for sentence in (f"{value}.", f"{value[:1].upper()}{value[1:]}."):
@@ -182,14 +206,14 @@ def _value(code: str, value: str) -> str:
     return _from_core(code, value) if (items := _items(code, value)) is None else items
 
 
-def _items(code: str, value: str) -> str | None:
-    """A list of two or more names and known texts; None where it is another text."""
+def _items(code: str, value: str, *, names: bool = True) -> str | None:
+    """A list of two or more known texts; None where it is another text. names: or of names."""
     if value.startswith(CODE):
         return None
     pieces = LIST.split(value)
     items = [_from_core(code, item) for item in pieces[::2]]
     unknown = [item for item, own in zip(pieces[::2], items, strict=True) if item == own]
-    if len(items) == 1 or not all(map(ITEM.fullmatch, unknown)):
+    if len(items) == 1 or not all(names and ITEM.fullmatch(item) for item in unknown):
         return None
     joins = [_catalogue(code).gettext(join) for join in pieces[1::2]]
     joined = "".join(item + join for item, join in zip(items, [*joins, ""], strict=True))
@@ -209,6 +233,8 @@ ITEM = re.compile(r"[^\s()]+|\([^()]*\)")
 """An item that needs no translation: a name or a shape."""
 TWO_WORDS = re.compile("[a-z0-9] [a-zA-Z]")
 FEW_LETTERS = 4
+BALANCED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"
+"""A value of a template with brackets: it has both or none of each pair."""
 CODE = tuple("[{'\"")
 """Values that start so are code, such as [1, 2]."""
 
@@ -226,7 +252,8 @@ def _pattern(template: str) -> re.Pattern[str]:
     pieces = PLACE.split(template)
     made = re.escape(pieces[0])
     names = pieces[1::2]
+    value = BALANCED if "(" in template else ".*?"
     for at, (name, literal) in enumerate(zip(names, pieces[2::2], strict=True)):
-        made += f"(?P=_{name})" if name in names[:at] else f"(?P<_{name}>.*?)"
+        made += f"(?P=_{name})" if name in names[:at] else f"(?P<_{name}>{value})"
         made += re.escape(literal)
     return re.compile(made, re.DOTALL)

@@ -218,7 +218,9 @@ def verdict_words(timing: Timing, error: float = 0.0) -> str:
         said = f"the zeros bought nothing, within the noise of this measurement: {numbers}."
     else:
         said = f"no difference, within the noise of this measurement: {numbers}."
-    return said if error <= 10 * TOLERANCE else f"{said} Its outputs differ by {error:.1%}."
+    if error <= 10 * TOLERANCE:
+        return said
+    return " ".join((said, f"Its outputs differ by {error:.1%}."))
 
 
 def conclusion(latency: Latency) -> str:

@@ -44,6 +44,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
         "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
         "It is left out: {0}.": "略去：{0}。",
         "From {a} to {b}, {a} first.": "从 {a} 到 {b}，先是 {a}。",
+        "Kept ({0}): {1}.": "保留（{0}）：{1}。",
         "no weights": "没有权重",
         "{first} to {last}": "{first} 至 {last}",
         "Nothing of it is known.": "它是未知的。",
@@ -69,6 +70,9 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     assert from_core("It is left out: a, b.c and no weights.") == "略去：a、b.c 和没有权重。"
     assert from_core("It is left out: one thing and two.") == "略去：one thing and two。"
     assert from_core("It is left out: .") == "略去：。"
+    both = from_core("It is left out: no weights. It is left out: a.")
+    assert both == "略去：没有权重。略去：a。", "no value holds the next sentence"
+    assert from_core("Kept (a (b)): c.") == "保留（a (b)）：c。", "values with whole brackets"
     unknown = from_core("Something else. It is left out: no weights.")
     assert unknown == "Something else. 略去：没有权重。"
     assert from_core(" It is left out: no weights.") == " 略去：没有权重。"
