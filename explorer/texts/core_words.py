@@ -134,3 +134,6 @@ SYSTEM = (
     N_("Read-only file system"),
 )
 """Reasons of the operating system, in errors about files."""
+
+FORMATS = (N_("Bitmap"),)
+"""Storage formats."""
