@@ -33,7 +33,8 @@ from pruning_core.workspaces import Workspace
 
 def detail_panel(history: History, run: Run, runs: Sequence[Run], space: Workspace) -> None:
     """Draws the run."""
-    st.subheader(f"{kind_words(run)}: {plain(run_title(run))}", anchor=False)
+    heading = _("{kind}: {run}", kind=kind_words(run), run=plain(run_title(run)))
+    st.subheader(heading, anchor=False)
     st.caption(
         _(
             "{subject} · {started} · run `{id}` · {machine}",
