@@ -17,7 +17,7 @@ from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
 from explorer.session.access import has_access, require_token
-from explorer.session.language_and_link import language_and_link
+from explorer.session.language_and_link import language_and_link, name_language
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
@@ -76,6 +76,7 @@ def show() -> None:
     if current.url_path == LEARN:  # its lessons have their own plans, and no side bar
         with show_errors():
             current.run()
+        name_language()
         return
     choice = _side_bar(current.url_path or FIRST)
     current.run()

@@ -25,6 +25,16 @@ def language_and_link() -> None:
         with st.popover(_("Link"), icon=":material/link:"):
             st.caption(_("Copy the link. It opens this page with this plan and layer."))
             st.code(page_link(), language=None, wrap_lines=True)
+    name_language()
+
+
+def name_language() -> None:
+    """Tells the browser the page's language: screen readers and fonts follow it.
+
+    Streamlit's page says English. It takes no room at the end of a page or of the side bar.
+    """
+    script = f'document.documentElement.lang = "{state.language()}"'
+    st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
 
 
 def page_link() -> str:
