@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from explorer.jobs.queue import JobQueue
+from explorer.pages.learn.lessons import LESSONS
 from explorer.session.notices import MOST_NOTES
 from explorer.session.url import MAX_LENGTH
+from explorer.texts.lessons import text as lesson_text
 from pruning_core.cli import help_page
 from pruning_core.cli.choices import AXES, markdown
 from pruning_core.errors import MAX_MESSAGE
@@ -23,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "pruning_core"
 DOCS = ROOT / "docs"
 PAGES = (
-    *("architecture", "choices", "cli", "extending", "history", "models", "pages"),
-    *("performance", "references", "results", "serving", "thinning"),
+    *("architecture", "choices", "cli", "extending", "history", "lessons", "lessons_zh"),
+    *("models", "pages", "performance", "readme_zh", "references", "results", "serving"),
+    "thinning",
 )
 README = ROOT / "README.md"
 DOCUMENTATION = tuple(DOCS / f"{name}.md" for name in PAGES)
@@ -61,6 +64,20 @@ def test_python_examples_run(path: Path) -> None:
     """CONTRIBUTING.md's recipes change the registries: tests/test_contributing.py runs them."""
     for block in re.findall(r"```python\n(.*?)```", text(path), re.DOTALL):
         exec(compile(block, str(path), "exec"), {})
+
+
+@pytest.mark.parametrize(("page", "language"), [("lessons", "en"), ("lessons_zh", "zh")])
+def test_the_lessons_are_those_of_the_page_learn(page: str, language: str) -> None:
+    listed = re.findall(r"^(\d+)\. \*\*(.*?)\*\* (.*?) `(.*?)`$", text(DOCS / f"{page}.md"), re.M)
+    assert listed == [
+        (
+            str(number),
+            lesson_text(f"{name}.title", language),
+            lesson_text(f"{name}.lead", language),
+            f"/learn?lesson={name}&lang={language}",
+        )
+        for number, name in enumerate(LESSONS, 1)
+    ]
 
 
 def test_choices_are_those_of_the_code() -> None:
