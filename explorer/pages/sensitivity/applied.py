@@ -34,7 +34,7 @@ def applied_section(
         report = cache.report(plan, space)
     task = space.dataset.task
     worst = _worst_alone(prunable, points, ratios)
-    numbers = st.grid(3, min_column_width=220)
+    numbers = st.grid(3, min_column_width=250)
     numbers.metric(
         _("{value} together · measured", value=title(task)),
         value_text(now.value, task),
