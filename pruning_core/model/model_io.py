@@ -126,9 +126,11 @@ def channels_last(model: Model) -> Model:
 
 def _attributes(module: nn.Module) -> Iterator[Tensor]:
     """The tensors among the module's own attributes, also inside lists, tuples and dicts."""
-    registered = ("_parameters", "_modules")
-    own = {name: value for name, value in vars(module).items() if name not in registered}
-    yield from tensors_in(own)
+    for name, value in vars(module).items():
+        empty = value is None or (isinstance(value, dict) and not value)
+        plain = empty or isinstance(value, int | float | str)  # most of what a module keeps
+        if not plain and name not in ("_parameters", "_modules"):
+            yield from tensors_in(value)
 
 
 def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
