@@ -11,7 +11,7 @@ Numbers need no translation: English and Chinese write 1,234.5 and 12% in the sa
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
@@ -86,7 +86,7 @@ def _with_values(code: str, text: str, values: Mapping[str, object]) -> str:
     return filled if code == SOURCE else NO_SPACE.sub("", filled)
 
 
-def in_a_row(sentences: Sequence[str]) -> str:
+def in_a_row(sentences: Iterable[str]) -> str:
     """The sentences one after the other, with the spaces that their language has between them."""
     return NO_SPACE.sub("", " ".join(filter(None, sentences)))
 

@@ -13,7 +13,7 @@ from explorer.pages.explore.layer_details import Maps, maps, removed_filters
 from explorer.session import cache, state
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
-from explorer.texts.translate import N_, _
+from explorer.texts.translate import N_, _, in_a_row
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Layer
 from pruning_core.workspaces import Workspace
@@ -90,7 +90,7 @@ def _maps(layer: Layer, pair: Maps, side: int, removed: np.ndarray) -> None:
     kind = "attention" if layer.fused else "linear" if layer.linear else "conv"
     one, name, term, more = KINDS[kind]
     st.markdown(f"**{_(name)}**", help=HELP[term])
-    st.caption(" ".join(filter(None, (pair.note, _(CHANGE), _averaged(pair)))))
+    st.caption(in_a_row((pair.note, _(CHANGE), _averaged(pair))))
     _scale(limit, signed=signed)
     order = _order(pair.change)
     shown = order[: _shown(layer)]

@@ -16,7 +16,7 @@ from explorer.session import cache, state
 from explorer.texts.formats import interval, percent, title
 from explorer.texts.help import HELP
 from explorer.texts.task_words import band_words, value_words
-from explorer.texts.translate import N_, _, from_core
+from explorer.texts.translate import N_, _, from_core, in_a_row
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
@@ -125,7 +125,7 @@ def _caption(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, h
         ),
         _("Hand edits are not used here.") if edited else "",
     )
-    return " ".join(filter(None, parts))
+    return in_a_row(parts)
 
 
 def _card(plan: Plan, layer: Layer, result: GranularityMask, dense: Evaluation) -> Card:

@@ -14,7 +14,7 @@ from explorer.pages.explore.look_closer import look_closer
 from explorer.session import cache, state
 from explorer.texts.formats import percent, shape
 from explorer.texts.help import HELP
-from explorer.texts.translate import _, from_core, n_
+from explorer.texts.translate import _, from_core, in_a_row, n_
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import Group
 from pruning_core.model.inventory import weights
@@ -126,7 +126,7 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
 
 def _ratio_source(plan: Plan, layer: Layer, ratio: float) -> str:
     """Where the ratio comes from, and how many groups are edited by hand."""
-    return " ".join(filter(None, (_ratio_words(plan, layer, ratio), _edit_words(plan, layer))))
+    return in_a_row((_ratio_words(plan, layer, ratio), _edit_words(plan, layer)))
 
 
 def _ratio_words(plan: Plan, layer: Layer, ratio: float) -> str:
@@ -194,7 +194,7 @@ def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
         facts.group_scores, facts.group_kept, facts.threshold, name=facts.layer.name
     )
     st.plotly_chart(figure, key="scores", config={"displayModeBar": False}, alt=alt(figure))
-    st.caption(" ".join(_histogram_words(plan, facts, facts.group_scores.shape)))
+    st.caption(in_a_row(_histogram_words(plan, facts, facts.group_scores.shape)))
 
 
 def _histogram_words(plan: Plan, facts: LayerFacts, shape: tuple[int, ...]) -> Iterator[str]:

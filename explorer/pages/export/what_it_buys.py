@@ -13,7 +13,7 @@ from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
-from explorer.texts.translate import N_, _, from_core
+from explorer.texts.translate import N_, _, from_core, in_a_row
 from explorer.training.status import active_job, ended, is_active, newest_run, note_lost, repeated
 from pruning_core.compress.storage_sizes import StoredSize, dense_stored, smallest_stored
 from pruning_core.granularity import Granularity, granularity
@@ -240,4 +240,4 @@ def _table(run: Snapshot) -> None:
     )
     how = _("Times: medians. Ratios: medians, 95% intervals.")
     more = [from_core(note) for note in (*run.result.notes, *run.result.left_out)]
-    st.caption(plain(" ".join([where, how, *more])))
+    st.caption(plain(in_a_row([where, how, *more])))
