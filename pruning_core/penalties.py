@@ -94,8 +94,11 @@ def parse_penalty(text: str) -> tuple[Penalty, Granularity | None] | None:
     name, _, groups = text.partition(":")
     chosen = find(PENALTIES, name, "penalty")
     if chosen.per_group != bool(groups):
-        example = f"{name}:filter, or another granularity" if chosen.per_group else name
-        raise PruningError(f"'{text}' is not a penalty: write {example}.")
+        raise PruningError(
+            f"'{text}' is not a penalty: write {name}:filter, or another granularity."
+            if chosen.per_group
+            else f"'{text}' is not a penalty: write {name}."
+        )
     return chosen, granularity(groups) if groups else None
 
 

@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
-import pyarrow as pa
-from google.protobuf.message import Message
+from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
 HIDDEN = {
@@ -52,8 +52,25 @@ WORD = r"(?<![\w@./\\=&#-])(?:[A-Za-z]{2,}|a)(?:['’-][A-Za-z]+)*(?![\w@=(/\\]|
 ENGLISH = re.compile(rf"{WORD}(?:[\s,;:·]+{WORD}){{2,}}")
 """Three words or more in a row."""
 MARKUP = re.compile(
-    r"`[^`]*`|\$[^$]*\$|:material/\w+:|https?://\S+|%\{[^}]*\}|&#?\w+;|\barXiv:\S+|:\w+(?=\[)",
+    r"`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|:material/\w+:|https?://\S+|%\{[^}]*\}|&#?\w+;"
+    r"|\barXiv:\S+|:\w+(?=\[)|\b(?:[a-z]\w*, ){4,}[a-z]\w*",
+    re.DOTALL,
 )
+"""Code, formulas, addresses, places of hover texts, colours; the columns of a file."""
+NAMES = re.compile(
+    "|".join(
+        map(
+            re.escape,
+            (
+                "GPU Kernels for Block-Sparse Weights",  # titles of papers
+                "Optimal Brain Damage",
+                "What is the State of Neural Network Pruning",
+                "NVIDIA TensorRT Model Optimizer",  # a program
+            ),
+        )
+    )
+)
+"""Names of three words or more, which stay as they are."""
 AUTHORS = re.compile(
     r"[A-Z][\w'’-]+(?:(?:,? and |, )[A-Z][\w'’-]+)*(?:(?: et al\.?| 等)(?:,? \d{4})?|,? \d{4})"
 )
@@ -66,11 +83,11 @@ def shown(at: AppTest) -> Iterator[tuple[str, str]]:
     """Where a text is, such as "Selectbox.help", and the text."""
     for element in at._tree:
         message = getattr(element, "proto", None)
-        if isinstance(message, Message):
+        if message is not None:
             yield from _message(message, message.DESCRIPTOR.name)
 
 
-def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def _message(message: Any, path: str) -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
         where = f"{path}.{field.name}"
         if field.name in HIDDEN or (
@@ -78,22 +95,21 @@ def _message(message: Message, path: str) -> Iterator[tuple[str, str]]:
         ):
             continue
         for part in value if field.is_repeated else [value]:
-            if isinstance(part, Message):
-                yield from _message(part, where)
-            elif isinstance(part, bytes):
+            if isinstance(part, bytes):
                 yield from _bytes(part, where)
             elif isinstance(part, str):
                 yield from _text(part, where)
+            elif field.message_type:
+                yield from _message(part, where)
 
 
 def _bytes(data: bytes, where: str) -> Iterator[tuple[str, str]]:
     """The cells of a table; the head of a layer for the mask lab."""
     if where.endswith("arrow_data.data"):
-        table = pa.ipc.open_stream(data).read_all()
-        for name in table.column_names:
-            if not str(name).startswith("__index_level"):
-                yield where, str(name)
-            for cell in table[name].to_pylist():
+        table = convert_arrow_bytes_to_pandas_df(data)
+        for name in table.columns:
+            yield where, str(name)
+            for cell in table[name]:
                 yield from ((where, text) for text in _values(cell))
     elif (start := data.find(b"{")) >= 0 and data[4:5] == b"{":
         head, _ = json.JSONDecoder().raw_decode(data[start:].decode("utf-8", "replace"))
@@ -125,12 +141,11 @@ def _values(value: Any) -> Iterator[str]:
             yield from _values(part)
 
 
-def english(text: str, names: Iterable[str], fewest: re.Pattern[str] = ENGLISH) -> list[str]:
-    """The English in a text. names: what may stay, the longest first."""
+@cache
+def english(text: str, fewest: re.Pattern[str] = ENGLISH) -> list[str]:
+    """The English in a text, without names."""
     plain = MARKUP.sub(" | ", text)
     titles = " | ".join(one or other for one, other in TITLES.findall(plain))
     plain = AUTHORS.sub(" | ", TAG.sub(" | ", plain) + " | " + titles)
-    for name in names:
-        if name in plain:
-            plain = plain.replace(name, " | ")
+    plain = NAMES.sub(" | ", plain)
     return [match[0] for match in fewest.finditer(plain)]

@@ -1,12 +1,15 @@
 """Visits to every page, in the states that show different texts; each state is small and fast."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from streamlit.testing.v1 import AppTest
 
+from explorer.launch import TOKEN
 from explorer.pages.explore.look_closer import VIEWS
-from explorer.pages.learn.lessons import LESSONS
 from explorer.session import cache
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
@@ -20,8 +23,9 @@ from tests.explorer.driven import by_key, opened, page, run
 
 Visits = Iterator[tuple[str, AppTest]]
 """The name of each state, and the page in it."""
-SMALL = {"model": "lenet5", "probe": "64"}
-QUICK = "epochs~1~batch_size~256"
+SCRIPT = Path(__file__).resolve().parents[2] / "explorer" / "script" / "visit.py"
+SMALL = {"model": "lenet5", "probe": "16"}
+QUICK = "epochs~1~batch_size~1079"
 
 
 def at(view: str, language: str, **address: str) -> AppTest:
@@ -69,13 +73,12 @@ def sensitivity(language: str) -> Visits:
 
 
 def search(language: str) -> Visits:
-    """Every method; a small search; its candidates fine-tuned."""
+    """Every method; a small search."""
     for name in SEARCHES:
         yield name, at("search", language, search=f"method~{name}", granularity="filter")
-    shown = at("search", language, granularity="filter", fine_tune="batch_size~256")
+    shown = at("search", language, granularity="filter", fine_tune="batch_size~1079")
     choose(shown, {"search_method": "random", "search_evaluations": 4})
     yield "found", press(shown, "search_start")
-    yield "correlation", press(choose(shown, {"lab_count": 4}), "lab_start")
 
 
 def flows(language: str) -> Visits:
@@ -92,7 +95,7 @@ def methods(language: str) -> Visits:
     """Before a study and after a small one."""
     yield "first", at("methods", language)
     shown = at("methods", language, fine_tune=QUICK)
-    choose(shown, {"study_compressions": [2.0, 8.0], "study_seeds": 2})
+    choose(shown, {"study_compressions": [2.0, 4.0], "study_seeds": 1})
     yield "study", press(shown, "methods_start")
     yield "impossible", at("methods", language, allocation="manual")
 
@@ -101,7 +104,8 @@ def runs(language: str) -> Visits:
     """Without runs, with those of the other visits, one of them, two compared, one deleted."""
     shown = at("runs", language)
     yield "list", shown
-    known = [made.id for made in cache.history().runs()] if cache.history() else []
+    history = cache.history()
+    known = list({made.kind: made.id for made in history.runs()}.values()) if history else []
     for made in known:
         yield f"run {made}", at("runs", language, run=made)
     if len(known) > 1:
@@ -113,7 +117,7 @@ def runs(language: str) -> Visits:
 
 
 def export(language: str) -> Visits:
-    """Of weights, of filters, and the thinned network."""
+    """Of weights, of filters, and with measured files."""
     yield "weights", at("export", language, sparsity="0.8")
     yield "filters", at("export", language, granularity="filter", sparsity="0.5")
     yield "written", press(at("export", language, sparsity="0.5"), "storage_write")
@@ -127,12 +131,15 @@ def explore(language: str) -> Visits:
     yield "hand", at("explore", language, overrides='{"conv1.weight": 0.5}', allocation="manual")
     yield "fc", at("explore", language, layer="fc1.weight", granularity="filter")
     yield "head", at("explore", language, model="vit", granularity="head")
-    yield "farthest", press(at("explore", language), "farthest_start")
+    shown = press(at("explore", language), "farthest_start")
+    yield "farthest", shown
+    yield "smallest", press(choose(shown, {"farthest_limit": "File size"}), "smallest_start")
+    yield "lesson", at("explore", language, lesson_title="A", lesson_task="B", lesson_question="C")
 
 
 def side_bar(language: str) -> Visits:
     """Every choice of the side bar, on a page that repeats the plan in words."""
-    axes = {
+    axes: dict[str, Mapping[str, object]] = {
         "criterion": CRITERIA,
         "granularity": GRANULARITIES,
         "allocation": ALLOCATIONS,
@@ -144,27 +151,33 @@ def side_bar(language: str) -> Visits:
             yield f"{axis} {name}", at("finetune", language, **{axis: name})
     for name in (*PENALTIES, "group_lasso:filter"):
         yield f"penalty {name}", at("finetune", language, fine_tune=f"penalty~{name}")
-    for model in ("lenet_300_100", "vgg", "resnet20", "mobilenet", "vit", "resnet50"):
-        yield model, at("finetune", language, model=model)
+    yield "no images", at("finetune", language, model="resnet50")
     wrong = {"criterion": "none", "sparsity": "two", "seed": "-1", "granularity": "9:4"}
     yield "wrong", at("finetune", language, **wrong)
 
 
-def lesson(at_: str, language: str) -> AppTest:
-    """The page Learn."""
-    from tests.explorer.pages.learn.test_learn import learn
-
-    return opened(learn, {"lang": language} | ({"lesson": at_} if at_ else {}))
-
-
-def learn(language: str) -> Visits:
-    """The list and every lesson."""
-    yield "list", lesson("", language)
-    for name in LESSONS:
-        yield name, lesson(name, language)
+def app(language: str) -> Visits:
+    """The whole app: with a run on another page, with the dialog for uploads, and the token."""
+    shown = at("finetune", language, fine_tune="epochs~200~batch_size~16")
+    by_key(shown, "tune_start").click()
+    run(shown)
+    yield "running", run(shown)
+    whole = AppTest.from_file(str(SCRIPT), default_timeout=60)
+    whole.query_params["model"] = "lenet5"
+    run(whole)
+    yield "elsewhere", whole
+    yield "stopped", press(shown, "tune_stop")
+    by_key(whole, "own_button").click()
+    yield "upload", run(whole)
+    whole.file_uploader(key="own_checkpoint").upload("best.pt", b"no weights")
+    choose(whole, {"own_architecture": "vgg"})
+    yield "no weights", whole
+    with patch.dict(os.environ, {TOKEN: "a token"}):
+        yield "token", run(AppTest.from_file(str(SCRIPT), default_timeout=60))
 
 
 VISITS: dict[str, Callable[[str], Visits]] = {
+    "side_bar": side_bar,
     "sensitivity": sensitivity,
     "search": search,
     "finetune": finetune,
@@ -172,8 +185,10 @@ VISITS: dict[str, Callable[[str], Visits]] = {
     "methods": methods,
     "export": export,
     "explore": explore,
-    "side_bar": side_bar,
-    "learn": learn,
+    "app": app,
     "runs": runs,
 }
-"""Page -> its visits. The last one finds what the others have kept."""
+"""Page -> its visits. The first is before any run; the last one finds what the others have kept.
+
+The lessons of the page Learn are checked where they are opened, in its own test.
+"""

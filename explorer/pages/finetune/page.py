@@ -137,11 +137,11 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
     with show_errors():
         run = run_status(PAGE, plan, space, was_active=was_active)
         if run is not None and run.status != "done":
-            _curves(run, space)
+            _curves(run, space, "present_training_curves")
 
 
-def _curves(run: Snapshot, space: Workspace) -> None:
-    dense = learning_curves(run, space, "training_curves")
+def _curves(run: Snapshot, space: Workspace, key: str) -> None:
+    dense = learning_curves(run, space, key)
     if dense:
         st.caption(
             _(
@@ -180,5 +180,5 @@ def _results(plan: Plan, space: Workspace) -> None:
             icon=":material/history:",
         )
     with st.expander(_("Training curves"), icon=":material/show_chart:", expanded=True):
-        _curves(run, space)
+        _curves(run, space, "training_curves")
     compare_section(run.result, then, space)

@@ -89,7 +89,8 @@ def _published(plan: Plan, chosen: Flow) -> None:
     """How the plan differs from the paper, and a button that sets the paper's choices."""
     differing = {key: value for key, value in chosen.published if getattr(plan, key) != value}
     if not differing:
-        st.caption(_(":material/check: Set as published: {source}.", source=chosen.source))
+        source = from_core(chosen.source)
+        st.caption(_(":material/check: Set as published: {source}.", source=source))
         return
     choices = [
         _("{name} {value}", name=_(WORDS[key][0]), value=WORDS[key][1](value))
@@ -105,7 +106,7 @@ def _published(plan: Plan, chosen: Flow) -> None:
             help=HELP["published"],
         )
         words = _(", ").join(choices)
-        source = chosen.source
+        source = from_core(chosen.source)
         st.caption(_("Published with {choices} ({source}).", choices=words, source=source))
 
 

@@ -59,9 +59,9 @@ def choose_rule(joints: Sequence[Joint], dataset: Dataset) -> tuple[str, str]:
 
 def _rules_help() -> str:
     """What each rule does."""
+    texts = ((map(from_core, (x.label, x.help, x.source)), x) for x in SENSITIVITY_RULES.values())
     return "\n\n".join(
-        f"**{from_core(rule.label)}**: {from_core(rule.help)} `{rule.formula}` ({rule.source})"
-        for rule in SENSITIVITY_RULES.values()
+        f"**{label}**: {text} `{rule.formula}` ({source})" for (label, text, source), rule in texts
     )
 
 

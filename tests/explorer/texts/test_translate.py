@@ -65,6 +65,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     assert from_core("Layer 'it' has 16 filters.") == "层“it”有 16 个滤波器。"
     both = from_core("Layer 'a.b' has 1 filters. It is left out: no weights.")
     assert both == "层“a.b”有 1 个滤波器。略去：没有权重。"
+    assert from_core("It is left out: x. It is left out: y.") == "略去：x。略去：y。"
     assert from_core("From x to y, x first.") == "从 x 到 y，先是 x。"
     assert from_core("It is left out: nothing of it is known.") == "略去：它是未知的。"
     assert from_core("It is left out: a, b.c and no weights.") == "略去：a、b.c 和没有权重。"

@@ -147,6 +147,7 @@ def test_without_epochs_it_only_measures(open_view: Open, until: Until) -> None:
     assert len(charts(at)["comparison_bars"]) == 2
 
 
+@pytest.mark.usefixtures("after_run")
 def test_other_pages_do_not_affect_a_run_and_stop_ends_it(open_view: Open, until: Until) -> None:
     at = open_view("finetune", fine_tune=LONG)
     at.button(key="tune_start").click().run()

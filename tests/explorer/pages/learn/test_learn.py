@@ -23,6 +23,7 @@ from explorer.texts.lessons.terms import TERMS
 from explorer.texts.translate import LANGUAGES
 from tests.cases import check_each
 from tests.explorer import driven
+from tests.explorer.shown import english, shown
 
 ONE_IMAGE = 1.5 / 359
 """Results of different processors may differ in the answer to an image."""
@@ -79,6 +80,7 @@ def test_every_lesson_in_both_languages() -> None:
             driven.run(at)
             verdict = (at.success or at.info)[0].value
             assert any(own(f"answer{number}") in verdict for number in range(3))
+            assert not [words for _, said in shown(at) for words in english(said)]
         words = re.sub(r"\$\$.*?\$\$", "", driven.text(at))
         assert not re.search(r"\{\w*\}", words), "a place has no value"
         links: list[Any] = list(at.get("page_link"))
