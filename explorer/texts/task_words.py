@@ -3,7 +3,7 @@
 from typing import Literal
 
 from explorer.texts.formats import change_text, points, rounded_text
-from explorer.texts.help import HELP
+from explorer.texts.help import HELP, TEXTS
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation
@@ -35,8 +35,13 @@ def interval_help(task: Task) -> str:
 
 def paired_help(task: Task) -> str:
     """What the interval of a change is."""
+    return HELP["paired"] if task.binary else paired_words(task)
+
+
+def paired_words(task: Task) -> str:
+    """As `paired_help`, for a caption: without a link."""
     if task.binary:
-        return HELP["paired"]
+        return _(TEXTS["paired"])
     return _(
         "The change against the dense network on the same samples, with its 95% interval (paired "
         "bootstrap). If the interval contains 0, the change can be chance."

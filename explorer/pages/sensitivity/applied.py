@@ -8,7 +8,8 @@ import streamlit as st
 from explorer.pages.sensitivity.run import accuracy_alone, by_layer
 from explorer.session import cache
 from explorer.texts.formats import interval, percent, signed, title, value_text
-from explorer.texts.help import HELP
+from explorer.texts.glossary_links import glossary_link
+from explorer.texts.help import HELP, TEXTS
 from explorer.texts.task_words import delta_color, value_help
 from explorer.texts.translate import _, from_core
 from pruning_core.allocation import total_ratio
@@ -53,7 +54,7 @@ def applied_section(
     numbers.metric(
         _("Weights removed · computed"),
         percent(report.sparsity_masked),
-        help=HELP["achieved"] + _requested(prunable, ratios),
+        help=_removed_help(prunable, ratios),
         **CARD,
     )
     _note(now)
@@ -70,6 +71,11 @@ def _note(now: Evaluation) -> None:
             value=from_core(now.task.value_label),
         )
     )
+
+
+def _removed_help(prunable: tuple[Layer, ...], ratios: Ratios) -> str:
+    requested = _requested(prunable, ratios)
+    return f"{_(TEXTS['achieved'])}{requested}\n\n{glossary_link('achieved')}"
 
 
 def _requested(prunable: tuple[Layer, ...], ratios: Ratios) -> str:

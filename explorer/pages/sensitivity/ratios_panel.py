@@ -25,7 +25,7 @@ from explorer.texts.formats import (
     whole_percent,
 )
 from explorer.texts.help import HELP
-from explorer.texts.task_words import paired_help
+from explorer.texts.task_words import paired_words
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
@@ -69,7 +69,7 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
         st.plotly_chart(
             figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False}
         )
-        st.caption(_("{interval} Whiskers show it.", interval=paired_help(ranked[0].task)))
+        st.caption(_("{interval} Whiskers show it.", interval=paired_words(ranked[0].task)))
     slow_note(points)
     for why, names in _not_ranked(at_sparsity).items():
         st.caption(
