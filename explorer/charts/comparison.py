@@ -41,7 +41,8 @@ def comparison_bars(evaluations: Mapping[str, Evaluation]) -> go.Figure:
         f"{state_label(state)} {value_text(evaluation.value, task)}"
         for state, evaluation in evaluations.items()
     )
-    return finish(figure, f"{title(task)}: {values}.", 340, "comparison")
+    sentence = _("{value}: {values}.", value=title(task), values=values)
+    return finish(figure, sentence, 340, "comparison")
 
 
 def _add_value_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.formats import count, percent
-from explorer.texts.help import HELP
+from explorer.texts.help import HELP, named
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.plan import Plan
 from pruning_core.subjects import subjects
@@ -29,7 +29,7 @@ def network_form(plan: Plan, uploaded: Iterable[str]) -> None:
         tuple(networks),
         format_func=lambda name: from_core(networks[name].label) if name in networks else name,
         key="model",
-        help=f"{HELP['model']}\n\n**{from_core(network.label)}**: {plain(network.help)}\n\n"
+        help=f"{HELP['model']}\n\n{named(from_core(network.label), plain(network.help))}\n\n"
         f"{plain(network.source)}",
         on_change=_model_changed,
     )
@@ -42,8 +42,8 @@ def network_form(plan: Plan, uploaded: Iterable[str]) -> None:
         usable,
         format_func=lambda name: from_core(data[name].label) if name in data else name,
         key="dataset",
-        help=f"{HELP['dataset']}\n\n**{from_core(images.label)}**: "
-        f"{plain(f'{images.help} {images.get}')}",
+        help=f"{HELP['dataset']}\n\n"
+        + named(from_core(images.label), plain(f"{images.help} {images.get}")),
         on_change=state.change_from_widget,
         args=("dataset",),
     )

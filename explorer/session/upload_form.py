@@ -177,12 +177,11 @@ def _possible(make: Callable[[], InputTransform]) -> InputTransform | None:
 
 def _images() -> tuple[UploadedFile | None, str | None]:
     """A zip, or the name of a data set."""
-    source = st.segmented_control(
+    source = st.radio(
         _("Images"),
         (ZIP, HERE),
-        default=ZIP,
         format_func=_,
-        required=True,
+        horizontal=True,
         key="own_images",
         label_visibility="collapsed",
     )

@@ -365,6 +365,11 @@ HELP = _Help()
 """Term -> help text in the page's language. Look a term up where the text is shown."""
 
 
+def named(name: str, text: str) -> str:
+    """A text after the name that it is about. Both are in the page's language."""
+    return _("**{name}**: {text}", name=name, text=text)
+
+
 def entry_help(term: str, entry: Entry) -> str:
     """The tooltip of a select box: the term, then the selected entry with formula and source.
 
@@ -375,5 +380,5 @@ def entry_help(term: str, entry: Entry) -> str:
         needs, passes = from_core(entry.needs), from_core(entry.passes)
         cost = "\n\n" + _("Needs {needs}; passes: {passes}.", needs=needs, passes=passes)
     name, text, source = map(from_core, (entry.label, entry.help, entry.source))
-    description = f"**{name}**: {text}\n\n`{entry.formula}`\n\n{source}"
+    description = f"{named(name, text)}\n\n`{entry.formula}`\n\n{source}"
     return f"{_(TEXTS[term])}\n\n{description}{cost}\n\n{glossary_link(term)}"
