@@ -13,6 +13,21 @@ from explorer.texts.run_words import field_words
 from explorer.texts.translate import LANGUAGES, _, from_core, in_a_row, language_of, n_
 
 
+KNOWN = {
+    "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
+    "It is left out: {0}.": "略去：{0}。",
+    "From {a} to {b}, {a} first.": "从 {a} 到 {b}，先是 {a}。",
+    "Kept ({0}): {1}.": "保留（{0}）：{1}。",
+    "no weights": "没有权重",
+    "{first} to {last}": "{first} 至 {last}",
+    "Nothing of it is known.": "它是未知的。",
+    ", ": "、",
+    "": "a header",
+    " and ": " 和 ",
+}
+"""The catalogue of a test."""
+
+
 @pytest.fixture
 def zh() -> Iterator[None]:
     translate.follow(lambda: "zh")
@@ -40,25 +55,12 @@ def test_texts_of_the_app_are_translated() -> None:
 def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known = {
-        "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
-        "It is left out: {0}.": "略去：{0}。",
-        "From {a} to {b}, {a} first.": "从 {a} 到 {b}，先是 {a}。",
-        "Kept ({0}): {1}.": "保留（{0}）：{1}。",
-        "no weights": "没有权重",
-        "{first} to {last}": "{first} 至 {last}",
-        "Nothing of it is known.": "它是未知的。",
-        ", ": "、",
-        "": "a header",
-        " and ": " 和 ",
-    }
-
     class Catalogue:
         def gettext(self, text: str) -> str:
-            return known.get(text, text)
+            return KNOWN.get(text, text)
 
     monkeypatch.setattr(translate, "_catalogue", lambda code: Catalogue())
-    patterns = [(key, translate._pattern(key)) for key in known if "{" in key]
+    patterns = [(key, translate._pattern(key)) for key in KNOWN if "{" in key]
     monkeypatch.setattr(translate, "_patterns", lambda: patterns)
     translate._from_core.cache_clear()
     assert from_core("Layer 'conv1' has 16 filters.") == "层“conv1”有 16 个滤波器。"
