@@ -12,7 +12,6 @@ from explorer.texts.help import HELP
 from explorer.texts.run_words import field_words
 from explorer.texts.translate import LANGUAGES, _, from_core, in_a_row, language_of, n_
 
-
 KNOWN = {
     "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
     "It is left out: {0}.": "略去：{0}。",
