@@ -88,6 +88,8 @@ def shown(at: AppTest) -> Iterator[tuple[str, str]]:
 
 
 def _message(message: Any, path: str) -> Iterator[tuple[str, str]]:
+    if hasattr(message, "arrow_data") and message.arrow_data.data:
+        yield from _table(message, path)
     for field, value in message.ListFields():
         where = f"{path}.{field.name}"
         if field.name in HIDDEN or (
@@ -103,21 +105,27 @@ def _message(message: Any, path: str) -> Iterator[tuple[str, str]]:
                 yield from _message(part, where)
 
 
-def _bytes(data: bytes, where: str) -> Iterator[tuple[str, str]]:
-    """The cells of a table; the head of a layer for the mask lab."""
-    if where.endswith("arrow_data.data"):
-        table = convert_arrow_bytes_to_pandas_df(data)
-        for name in table.columns:
-            yield where, str(name)
+def _table(message: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The titles and the cells of a table. A column's configuration may give its title."""
+    columns = json.loads(getattr(message, "columns", "") or "{}")
+    table = convert_arrow_bytes_to_pandas_df(message.arrow_data.data)
+    for name in table.columns:
+        own = columns.get(str(name), {})
+        if not own.get("hidden"):
+            yield f"{path} title", str(own.get("label") or name)
             for cell in table[name]:
-                yield from ((where, text) for text in _values(cell))
-    elif (start := data.find(b"{")) >= 0 and data[4:5] == b"{":
+                yield from ((f"{path} cell", text) for text in _values(cell))
+
+
+def _bytes(data: bytes, where: str) -> Iterator[tuple[str, str]]:
+    """The head of a layer for the mask lab."""
+    if where.startswith("BidiComponent") and (start := data.find(b"{")) >= 0:
         head, _ = json.JSONDecoder().raw_decode(data[start:].decode("utf-8", "replace"))
         yield from ((where, text) for text in _values(head))
 
 
 def _text(text: str, where: str) -> Iterator[tuple[str, str]]:
-    if text.startswith(("{", "[")) and where.endswith((".spec", ".columns", ".json", ".body")):
+    if text.startswith(("{", "[")) and where.endswith((".spec", ".columns", ".json")):
         try:
             value = json.loads(text)
         except json.JSONDecodeError:
