@@ -16,6 +16,8 @@ KEEPS_OUTPUTS = MappingProxyType(
         "unit without one of its gates.",
         "experts": "{0} holds several experts in one parameter, of which an input reads some: what "
         "reads one of its rows is not followed.",
+        "stacked": "{0} holds several matrices in one parameter: what reads one of its rows is not "
+        "followed.",
         "matrix": "{0} is a parameter without a module, so that the readers of its outputs are not "
         "known.",
         "embedding": "{0} is an embedding: each of its rows is a token, which the input can name.",
@@ -30,6 +32,8 @@ MIXED_INPUTS = MappingProxyType(
         "rnn": "{0} is recurrent: its inputs are read at every step by all gates, so that removing "
         "one would change the size of the input or of the state.",
         "experts": "{0} holds several experts side by side: one input would have to be removed "
+        "from all of them.",
+        "stacked": "{0} holds several matrices side by side: one input would have to be removed "
         "from all of them.",
         "embedding": "{0} is an embedding: its input is a token's number, which has no channels.",
         "bilinear": "{0} multiplies two inputs with each other: a column belongs to a pair of "

@@ -67,7 +67,8 @@ class Layer:
     kind: conv1d | conv2d | conv3d | depthwise | conv_transpose1d | conv_transpose2d |
     conv_transpose3d | linear | attention_in | attention_proj | attention_out | adapted (a Linear
     with a LoRA adapter beside it) | bilinear | rnn | embedding | matrix (a parameter that no module
-    of a known kind owns) | experts (several matrices in one parameter).
+    of a known kind owns) | stacked (several matrices in one parameter) | experts (such matrices,
+    of which a router chooses).
     shape: in the OIHW view. param_shape: as stored. layout: how the view follows from it, as an
     einops pattern with g groups; "" where the order of the weights is the same.
     groups: of a grouped convolution. macs: multiply-adds per image that read this weight.

@@ -51,6 +51,7 @@ KINDS = (
     N_("linear"),
     N_("matrix"),
     N_("rnn"),
+    N_("stacked"),
 )
 """Kinds of layers, and groups of weights."""
 

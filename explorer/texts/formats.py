@@ -20,6 +20,7 @@ LAYER_KINDS = {
     "rnn": N_("Recurrent"),
     "embedding": N_("Embedding"),
     "matrix": N_("Matrix"),
+    "stacked": N_("Stacked matrices"),
     "experts": N_("Experts"),
     "attention_in": N_("Attention q, k, v"),
     "attention_proj": N_("Attention q, k, v"),

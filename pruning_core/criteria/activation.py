@@ -10,6 +10,7 @@ from pruning_core.types import Batches, Layer, PruningError, Scores
 HIDDEN_OUTPUTS = {
     "rnn": "feeds the gates of a recurrent layer, which go through no ReLU",
     "experts": "holds several experts, which the model reads without a module",
+    "stacked": "holds several matrices, which the model reads without a module",
     "matrix": "is a parameter without a module",
     "embedding": "is an embedding, which gives its own rows",
 }

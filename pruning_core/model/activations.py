@@ -27,7 +27,7 @@ def feature_maps(model: nn.Module, layer: Layer, images: Inputs) -> Float[Tensor
             f"{layer.name} is part of an attention layer, which has no feature maps: "
             "look at its attention maps."
         )
-    if layer.kind in ("rnn", "matrix", "experts", "embedding"):
+    if layer.kind in ("rnn", "matrix", "stacked", "experts", "embedding"):
         raise PruningError(
             f"{layer.name} has no module that gives its outputs alone, so there is nothing to see."
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
 import torch
 from torch import nn
@@ -21,10 +22,10 @@ def inventory(model: nn.Module, shape: Example, *, embeddings: bool = False) -> 
 
     These are the weights of convolutions (transposed, grouped and depthwise too), Linear, GPT-2's
     Conv1D, Bilinear, recurrent layers and MultiheadAttention, and parameters without a module of
-    their own that the model multiplies with data as a matrix or kernel: a single one, or one per
-    expert. Query, key, value and output Linears of other attention (such as BERT's) have their
-    number of heads (`heads.with_heads`). A tied weight is listed once; its other names are its
-    aliases. embeddings: list the weights of nn.Embedding too.
+    their own that the model multiplies with data as a matrix or kernel: a single one, several
+    stacked ones, or one per expert. Query, key, value and output Linears of other attention (such
+    as BERT's) have their number of heads (`heads.with_heads`). A tied weight is listed once; its
+    other names are its aliases. embeddings: list the weights of nn.Embedding too.
 
     shape: one input, C x H x W (random numbers are run), or a batch whose first sample is run: a
     tensor, a tuple or a dict (input_ids, attention_mask). It is run once to count multiply-adds,
@@ -100,7 +101,7 @@ def _bare(model: nn.Module, listed: Sequence[Layer], seen: Trace) -> list[Layer]
     known = {layer.name for layer in listed}
     known |= {name for computed in computed_weights(model) for name in computed.parameters}
     parameters = dict(model.named_parameters())
-    return [
+    bare = [
         layer
         for name, use in seen.uses.items()
         if name not in known and not is_adapter(name) and len(use.axes) == 1
@@ -108,6 +109,19 @@ def _bare(model: nn.Module, listed: Sequence[Layer], seen: Trace) -> list[Layer]
         for layer in [_of_parameter(name, tuple(parameters[name].shape), use)]
         if layer is not None
     ]
+    stacks = {
+        layer.name: _matrices(layer, seen.uses[layer.name])
+        for layer in bare
+        if layer.kind == "stacked"
+    }
+    experts = seen.routes.experts(stacks)
+    return [replace(x, kind="experts") if x.name in experts else x for x in bare]
+
+
+def _matrices(layer: Layer, use: Use) -> int:
+    """The number of matrices that a parameter holds."""
+    (axes,) = use.axes
+    return prod(size for size, axis in zip(layer.param_shape, axes, strict=True) if axis == "b")
 
 
 def _of_parameter(name: str, stored: tuple[int, ...], use: Use) -> Layer | None:
@@ -126,7 +140,7 @@ def _of_parameter(name: str, stored: tuple[int, ...], use: Use) -> Layer | None:
     outputs += [own for own, axis in zip(letters, axes, strict=True) if axis == "o"]
     inputs = [own for own, axis in zip(letters, axes, strict=True) if axis == "i"]
     layout = f"{' '.join(letters)} -> ({' '.join(outputs)}) ({' '.join(inputs)}) 1 1"
-    kind = "experts" if "b" in axes else "matrix"
+    kind = "stacked" if "b" in axes else "matrix"
     return Layer(name, path, kind, view_shape(layout, stored), stored, layout=layout)
 
 

@@ -12,6 +12,7 @@ from torch.overrides import BaseTorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from pruning_core.model.inventory.products import MIXING, PRODUCTS, Product
+from pruning_core.model.inventory.routers import Routes
 from pruning_core.model.model_io import storage, tensors_in
 from pruning_core.model.operation_mode import OperationMode
 
@@ -76,7 +77,7 @@ class WeightReads(OperationMode):
     weights: all matrices and kernels of the model by name. layers: names of the weights that
     modules own; they count as read where the other operand is a constant too, such as a learned
     query. inputs: the model's inputs. unknown: after the run, the weights that were combined with
-    data in a way that is no known product.
+    data in a way that is no known product. routes: which of them choose among others.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class WeightReads(OperationMode):
         self._sizes = {name: weight.numel() for name, weight in weights.items()}
         self.lost = set[str]()
         self.read = set[str]()
+        self.routes = Routes()
         start = 0
         by_storage: dict[int, list[str]] = {}
         for name, weight in weights.items():
@@ -150,6 +152,7 @@ class WeightReads(OperationMode):
         before = {storage(t): self._of(t) for t in given}
         operation = func.overloadpacket
         read = frozenset[str]()
+        self.routes.note(operation, args, [before[storage(t)].flows for t in given])
         if operation in PRODUCTS:
             read = self._products(PRODUCTS[operation](args, out), out, before)
             flows = read
@@ -178,6 +181,7 @@ class WeightReads(OperationMode):
                 for name, share in names.items():
                     self._report(name, share, product, out, own)
                 read |= names.keys()
+                self.routes.note_read(names, _joined(info.flows for info in data))
         self.read |= read
         return frozenset(read)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pruning_core.errors import first_line
 from pruning_core.model.inventory.products import Product
 from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
+from pruning_core.model.inventory.routers import Routes
 from pruning_core.model.inventory.views import named_parameters
 from pruning_core.model.model_io import (
     arguments,
@@ -58,12 +59,14 @@ class Trace:
     """What one run showed.
 
     uses: of every weight that was read, in order of the first read. outputs: the weights whose
-    outputs are outputs of the model. unknown: weights used in a way that is not followed.
+    outputs are outputs of the model. unknown: weights used in a way that is not followed. routes:
+    which weights choose among others.
     """
 
     uses: dict[str, Use]
     outputs: frozenset[str]
     unknown: frozenset[str]
+    routes: Routes
 
 
 def trace(
@@ -96,7 +99,7 @@ def trace(
         ) from error
     rows = {layer.name: layer.shape[0] for layer in layers}
     outputs = _outputs(result, reads, rows)
-    return Trace(run.finished(), outputs, frozenset(reads.unknown))
+    return Trace(run.finished(), outputs, frozenset(reads.unknown), reads.routes)
 
 
 def sample(model: nn.Module, shape: Example) -> Inputs:
