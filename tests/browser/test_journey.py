@@ -52,6 +52,25 @@ def explore(page: Page, label: str, shape: str) -> None:
     )
 
 
+def look_another_way(page: Page) -> tuple[object, ...]:
+    """The lab shows its mask alone, closer; the map's first fold is open."""
+    page.locator(".lab .shows span[data-words=mask]").click()
+    page.locator(".lab [data-do=in]").click()
+    page.locator(".net-map .fold").first.click()
+    return looks(page)
+
+
+def looks(page: Page) -> tuple[object, ...]:
+    """What the lab shows, its zoom, and the map's boxes."""
+    page.locator(".lab[data-drawn]").wait_for()
+    page.locator(".net-map[data-drawn]").wait_for()
+    return (
+        page.locator(".lab [name=show]:checked").get_attribute("value"),
+        page.locator(".lab").evaluate("({ lab }) => lab.stage.view.zoom"),
+        page.locator(".net-map [role=option]").evaluate_all("all => all.map(e => e.dataset.id)"),
+    )
+
+
 def scan(page: Page) -> None:
     """Curves, their CSV, and ratios per layer taken from them."""
     pick(page, "grid", "Quick")
@@ -98,6 +117,8 @@ def test_the_main_job(open_page: OpenPage, console: Console, tmp_path: Path) -> 
     model = "vit"
     page = open_page("?sparsity=0.5")
     explore(page, "ViT", "Attention head")
+    looked = look_another_way(page)
+    assert looked[:2] == ("mask", 1.5)
     shot(page, f"journey-{model}-explore")
     go(page, "Sensitivity")
     scan(page)
@@ -108,4 +129,6 @@ def test_the_main_job(open_page: OpenPage, console: Console, tmp_path: Path) -> 
     go(page, "Export")
     export(page, model, tmp_path)
     shot(page, f"journey-{model}-export")
+    go(page, "Explore")
+    assert looks(page) == looked
     no_traceback(page, console)

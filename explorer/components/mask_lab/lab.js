@@ -5,12 +5,13 @@ const REST = 120
 const labs = new WeakMap()
 
 class Lab {
-  constructor(root) {
+  constructor(root, key) {
     this.root = root.querySelector(".lab")
     this.root.lab = this
     const places = new Map()
     this.find = selector => places.get(selector) ?? places.set(selector, this.root.querySelector(selector)).get(selector)
-    this.stage = new Stage(this.find(".stage"))
+    this.shows = viewOf(key)
+    this.stage = new Stage(this.find(".stage"), this.shows.place)
     this.ratio = 0
     this.pending = null
     this.changed = new Set()
@@ -69,12 +70,13 @@ class Lab {
     detailOf(layer.id).waiting.add(this.seeWindow)
     Object.assign(this.stage, { near: null, nearInks: null, deep: this.given.deep })
     this.inks = inks(this.mask)
-    const same = before && String(before.shape) === String(layer.shape) && String(before.rowAt) === String(layer.rowAt)
-    if (!same) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
+    const cells = `${layer.shape} ${layer.rowAt}`
+    if (cells !== this.shows.cells) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
+    this.shows.cells = cells
     this.notify("")
     this.describe()
     this.find(".keys").hidden = !layer.groups
-    this.show(layer.groups ? (this.picked ?? this.given.show) : "weights", true)
+    this.show(layer.groups ? (this.shows.picked ?? this.given.show) : "weights", true)
   }
 
   // The texts about the layer as a whole.
@@ -190,7 +192,7 @@ class Lab {
   // --- what is shown
 
   show(what, quietly = false) {
-    if (!quietly) this.picked = what
+    if (!quietly) this.shows.picked = what
     const offered = ["weights", "scores", "mask"].filter(each => !this.find(`[value=${each}]`).closest("label").hidden)
     const shown = what === "side" ? offered : [offered.includes(what) ? what : offered[0]]
     this.find(`[value=${what === "side" ? what : shown[0]}]`).checked = true
@@ -293,8 +295,8 @@ class Lab {
 }
 
 export default function (component) {
-  const { parentElement } = component
-  if (!labs.has(parentElement)) labs.set(parentElement, new Lab(parentElement))
+  const { parentElement, data } = component
+  if (!labs.has(parentElement)) labs.set(parentElement, new Lab(parentElement, data.key))
   const lab = labs.get(parentElement)
   lab.receive(component)
   return () => {

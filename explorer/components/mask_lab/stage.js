@@ -12,12 +12,12 @@ const WIDEST = 2
 const LEAST_WIDTH = 200
 
 class Stage {
-  constructor(element) {
+  constructor(element, view) {
     this.element = element
     this.figures = [...element.querySelectorAll("figure")]
     this.pictures = new Map(this.figures.map(figure => [figure.dataset.show, new Picture(figure.querySelector(".ink"))]))
     this.map = new Picture(element.querySelector(".map"))
-    this.view = { x: 0, y: 0, zoom: 1, sx: 1, sy: 1 }
+    this.view = view
     // The mask of the window that is drawn over a reduced picture, and its colours.
     this.near = null
     this.nearInks = null

@@ -38,7 +38,7 @@ function decode(bytes) {
 
 // The layers on this page, by content: the bytes come once, in an element of their own; the views refer to them.
 function layers() {
-  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set(), details: new Map(), histories: new Map() }
+  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set(), details: new Map(), histories: new Map(), views: new Map() }
   return globalThis.pruningMaskLab
 }
 
@@ -47,4 +47,11 @@ function detailOf(id) {
   const { details } = layers()
   if (!details.has(id)) details.set(id, { ask: null, window: null, waiting: new Set() })
   return details.get(id)
+}
+
+// What the lab with that key shows: the choice of pictures, the place and zoom, and the cells that these fit. It outlives the lab, so it is the same after another page.
+function viewOf(key) {
+  const { views } = layers()
+  if (!views.has(key)) views.set(key, { picked: null, cells: "", place: { x: 0, y: 0, zoom: 1, sx: 1, sy: 1 } })
+  return views.get(key)
 }

@@ -3,7 +3,8 @@
     view = map_view(network, layers)  # depends on the network alone
     net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=choose)
 
-Repeated blocks are one box until the user opens them, in the browser. The message has a few kB and
+Repeated blocks are one box until the user opens them, in the browser, which keeps them open while
+other pages are shown. The message has a few kB and
 the same bytes while nothing changes. A choice is reported once.
 """
 
@@ -64,8 +65,9 @@ def net_map(
         if (name := chosen_name(state.widget_value(key, None), view)) is not None:
             on_select(name)
 
+    seen = message(view, chosen, kept, sensitivity, cut_at, task, outputs)
     _MAP(
-        data=message(view, chosen, kept, sensitivity, cut_at, task, outputs) | {"words": words()},
+        data=seen | {"words": words(), "key": key},
         key=key,
         on_selected_change=selected,
     )

@@ -5,14 +5,22 @@ const TRUST = 5000
 
 const maps = new WeakMap()
 
+// The blocks that are open, by map and network. They outlive the map, so they are the same after another page.
+function openedOf(key, text) {
+  const known = (globalThis.pruningNetMap ??= new Map())
+  const of = `${key} ${text}`
+  if (!known.has(of)) known.set(of, new Set())
+  return known.get(of)
+}
+
 class NetMap {
-  constructor(root) {
+  constructor(root, key) {
+    this.key = key
     this.root = root.querySelector(".net-map")
     this.root.map = this
     this.find = selector => this.root.querySelector(selector)
     this.frame = this.find(".frame")
     this.svg = this.find("svg")
-    this.opened = new Set()
     this.pointed = null
     this.pending = null
     this.context = document.createElement("canvas").getContext("2d")
@@ -35,7 +43,7 @@ class NetMap {
     if (text !== this.text) {
       this.text = text
       this.network = new Network(data.map)
-      this.opened.clear()
+      this.opened = openedOf(this.key, text)
       this.pending = this.focus = null
       this.legend()
     }
@@ -234,8 +242,8 @@ class NetMap {
 const MOVES = new Set(["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"])
 
 export default function (component) {
-  const { parentElement } = component
-  if (!maps.has(parentElement)) maps.set(parentElement, new NetMap(parentElement))
+  const { parentElement, data } = component
+  if (!maps.has(parentElement)) maps.set(parentElement, new NetMap(parentElement, data.key))
   const map = maps.get(parentElement)
   map.receive(component)
   return () => {
