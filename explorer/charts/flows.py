@@ -143,5 +143,9 @@ def _add_legend(figure: go.Figure, counts: np.ndarray) -> None:
     for (name, colour), number in zip(WEIGHT_STATES, counts, strict=True):
         marker = {"symbol": "square", "size": 11, "color": colour}
         figure.add_scatter(
-            x=[None], y=[None], mode="markers", marker=marker, name=f"{_(name)}: {number:,}"
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker=marker,
+            name=_("{state}: {n:,}", state=_(name), n=number),
         )

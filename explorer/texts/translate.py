@@ -33,11 +33,11 @@ SENTENCE_END = re.compile(r"(?<=[.!?:;])(\s+)")
 WIDE = r"\u4e00-\u9fff\u3001-\u301f\uff01-\uff1f“”"
 """Chinese characters and full-width marks, as in a pattern."""
 NO_SPACE = re.compile(
-    f"(?<=[{WIDE}]) (?=[{WIDE}])|(?<=[。，：；！？）、]) | (?=[。，：；！？（、])"
+    f"(?<=[{WIDE}]) (?=[{WIDE}])|(?<=[。，：；！？）、]) (?! *\n)| (?=[。，：；！？（、])"
 )
 """A space next to a full-width mark or between Chinese characters: Chinese has none there.
 
-Templates have spaces around their places, for Latin values.
+Templates have spaces around their places, for Latin values. Two before a line's end break it.
 """
 
 _current: list[Callable[[], str]] = [lambda: SOURCE]

@@ -150,7 +150,8 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     )
     for ranking in rankings:
         if ranking.refusal is not None:
-            st.caption(f":gray[{plain(ranking.label)}: {plain(ranking.refusal)}]")
+            words = _("{name}: {reason}", name=plain(ranking.label), reason=plain(ranking.refusal))
+            st.caption(f":gray[{words}]")
 
 
 def _columns() -> dict[str, Any]:

@@ -281,7 +281,7 @@ def _table(methods: dict[str, list[Row]]) -> None:
 
 def _value_columns(task: Task) -> tuple[str, str, str, str]:
     """Titles of the columns: after, its spread, before, its spread."""
-    unit = ", %" if task.percent else ""
+    unit = _(", %") if task.percent else ""
     after, before = _("After"), _("Before")
     return f"{after}{unit}", _("± after"), f"{before}{unit}", _("± before")
 

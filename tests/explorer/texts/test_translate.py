@@ -42,6 +42,10 @@ def test_english_is_the_text_itself() -> None:
     assert from_core("There is no criterion 'x'; did you mean 'y'?").startswith("There is")
 
 
+def test_a_break_of_a_line_stays() -> None:
+    assert translate.NO_SPACE.sub("", "一。 二。  \n三 四") == "一。二。  \n三四"
+
+
 @pytest.mark.usefixtures("zh")
 def test_texts_of_the_app_are_translated() -> None:
     assert _("Language") == "语言"
