@@ -1,6 +1,7 @@
 """The mask lab: one layer's weights, group scores and mask on a canvas.
 
-The browser computes the mask on every frame of a drag.
+The browser computes the mask on every frame of a drag. It keeps the chosen pictures and the zoom
+while other pages are shown.
 
     view = lab_view(layer, weight, scores, g)  # slow for large layers: cache it
     detail = LabDetail(layer, weight, scores, g)  # copies nothing; used where the view is reduced

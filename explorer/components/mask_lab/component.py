@@ -89,8 +89,7 @@ def mask_lab(
     Python owns ratio and edits: the lab shows what Python passes in the next run.
 
     on_report: called once per report, before the script runs; it may change the plan.
-    show: "side", "weights", "scores" or "mask", until the user chooses. The browser keeps this choice
-    and the zoom while other pages are shown.
+    show: "side", "weights", "scores" or "mask", until the user chooses.
     detail: the same layer as the view. Without it, a reduced layer shows no single weights and has
     no hand edits.
     waiting: hand edits of this layer and granularity that have no effect now; *Clear edits* deletes
@@ -98,8 +97,7 @@ def mask_lab(
     network: the layer's network. Undo belongs to it, because layers of two networks may have equal
     names.
     """
-    last = _last(key)
-    edits = tuple(edits)
+    last, edits = _last(key), tuple(edits)
     deep = detail if view.reduced else None
     data = {
         "key": key,
