@@ -27,3 +27,10 @@ GLOSSARY_OF = {term: entry for entry, terms in GLOSSARY.items() for term in term
 def glossary_link(term: str) -> str:
     """A link to the glossary of the page Learn, in the page's language."""
     return f"[{_('Glossary')}](learn?glossary={GLOSSARY_OF.get(term, 'all')}&lang={language()})"
+
+
+def with_one_link(*helps: str) -> str:
+    """Several help texts as one, with the first one's link at the end."""
+    parts = [text.partition("\n\n[") for text in helps]
+    link = next((f"{mark}{rest}" for _text, mark, rest in parts if mark), "")
+    return "\n\n".join(text for text, _mark, _rest in parts) + link

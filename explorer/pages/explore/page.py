@@ -19,6 +19,7 @@ from explorer.session.notices import plain
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
+from explorer.texts.glossary_links import with_one_link
 from explorer.texts.help import HELP
 from explorer.texts.task_words import (
     change_words,
@@ -145,7 +146,7 @@ def _accuracy(
         change_words(now.value - dense.value, task),
         delta_color=delta_color(task) if difference.certain else "off",
         delta_description=_("from {value} dense", value=rounded_text(dense.value, task)),
-        help=f"{value_help(task)}\n\n{interval_help(task)}",
+        help=with_one_link(value_help(task), interval_help(task)),
     )
     low, high = (change_text(end, task) for end in difference.interval)
     words = _(

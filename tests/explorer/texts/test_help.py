@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.texts.glossary_links import GLOSSARY, GLOSSARY_OF, glossary_link
+from explorer.texts.glossary_links import GLOSSARY, GLOSSARY_OF, glossary_link, with_one_link
 from explorer.texts.help import HELP, TEXTS, entry_help
 from explorer.texts.lessons.terms import TERMS
 from pruning_core.allocation import ALLOCATIONS
@@ -37,6 +37,9 @@ def test_a_help_text_is_one_or_more_sentences(term: str) -> None:
 def test_help_leads_to_terms_that_the_glossary_has() -> None:
     assert GLOSSARY.keys() <= TERMS.keys()
     assert GLOSSARY_OF.keys() <= TEXTS.keys()
+    assert with_one_link("One.", HELP["sparsity"], HELP["lr"]) == (
+        f"One.\n\n{TEXTS['sparsity']}\n\n{TEXTS['lr']}\n\n{glossary_link('sparsity')}"
+    )
     assert glossary_link("sparsity") == "[Glossary](learn?glossary=sparsity&lang=en)"
 
 
