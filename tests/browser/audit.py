@@ -14,6 +14,8 @@ FOUND = """async ([within, options]) => Object.fromEntries(
   (await axe.run(within, options)).violations.map(
     each => [each.id, each.nodes.map(node => node.html)]))"""
 """Rules that a page breaks -> the elements that break them."""
+FRESH = "() => !document.querySelector('[data-stale=true]')"
+"""No element is pale because the script runs."""
 MOST_SHIFT = 0.1
 """The limit of a good page in web.dev's "Cumulative Layout Shift"."""
 MOVED = """() => {
@@ -39,6 +41,7 @@ def accessible(page: Page, *, only: tuple[str, ...] = (), within: str = "body") 
         options["runOnly"] = list(only)
     if not page.evaluate("'axe' in globalThis"):
         page.evaluate(AXE)
+    page.wait_for_function(FRESH)
     found = page.evaluate(FOUND, [within, options])
     assert found.keys() <= EXCEPTIONS.keys(), found
 
