@@ -82,13 +82,11 @@ def search(language: str) -> Visits:
 
 
 def flows(language: str) -> Visits:
-    """Every flow; one in rounds with a goal; one whose weights return."""
+    """Every flow; one in rounds with a goal."""
     for name in FLOWS:
         yield name, at("flows", language, flow=name)
     shown = at("flows", language, flow="rounds:lose=0.5", schedule="iterative:2", fine_tune=QUICK)
     yield "run", press(shown, "flow_start")
-    shown = at("flows", language, flow="seven_dyn", schedule="iterative:2", fine_tune=QUICK)
-    yield "seven", press(shown, "flow_start")
 
 
 def methods(language: str) -> Visits:
@@ -124,16 +122,13 @@ def export(language: str) -> Visits:
 
 
 def explore(language: str) -> Visits:
-    """Every look at a layer, the panel of the farthest sparsity, and attention heads."""
-    yield "first", opened(page, {"lang": language}, "explore")
+    """Every look at a layer, and the panel of the farthest sparsity."""
     for view in VIEWS:
         yield view, at("explore", language, layer="conv2.weight", closer=view)
     yield "hand", at("explore", language, overrides='{"conv1.weight": 0.5}', allocation="manual")
     yield "fc", at("explore", language, layer="fc1.weight", granularity="filter")
-    yield "head", at("explore", language, model="vit", granularity="head")
     shown = press(at("explore", language), "farthest_start")
     yield "farthest", shown
-    yield "smallest", press(choose(shown, {"farthest_limit": "File size"}), "smallest_start")
     yield "lesson", at("explore", language, lesson_title="A", lesson_task="B", lesson_question="C")
 
 
