@@ -1,5 +1,7 @@
 """Lines of an exported script that read the test samples and print the task's value."""
 
+import ast
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,6 +75,8 @@ def hold(network):
 
 
 """
+_PIP = {"sklearn": "scikit-learn", "PIL": "Pillow"}
+"""Name of an imported package -> its name for pip, where they differ."""
 _SAMPLES = "        samples = [dataset[i] for i in positions[start : start + {size}]]"
 _SEEDED = """\
         samples = []
@@ -140,13 +144,19 @@ class ScriptParts:
         return {
             "network": self.lines.network,
             "place": f"{self.lines.place}\n" if self.lines.place else "",
-            "needs": listed(["torch", "safetensors", *self.lines.needs]),
+            "needs": listed([*self.packages(), "" if self.lines.model else "your own modules"]),
             "value_label": self.task.value_label,
             "sample_word": self.task.samples,
             "prune_import": "from torch.nn.utils import prune\n" if self.lines.pruned else "",
             "data_imports": _data_imports(self.lines.reading[self.part.given]),
             "own_imports": _own_imports(self.lines, self.value),
         }
+
+    def packages(self) -> tuple[str, ...]:
+        """What is to be installed for the script, as pip names it, and the user's own modules."""
+        imported = imported_packages(_own_imports(self.lines, self.value))
+        numpy = ["numpy"] * self.seeded
+        return tuple(dict.fromkeys(["torch", "safetensors", *imported, *numpy, *self.lines.needs]))
 
     def standard_imports(self, *more: str) -> str:
         """Import lines of the standard library, and NumPy's. more: of the script itself."""
@@ -210,6 +220,18 @@ def listed(names: Sequence[str]) -> str:
     """The names that are not empty, in words: a, b and c."""
     *others, last = filter(None, names)
     return " and ".join(filter(None, [", ".join(others), last]))
+
+
+def imported_packages(source: str) -> list[str]:
+    """The packages that a program imports, as pip names them, but for the standard library."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(str(node.module))
+    tops = dict.fromkeys(name.partition(".")[0] for name in names)
+    return [_PIP.get(top, top) for top in tops if top not in sys.stdlib_module_names]
 
 
 def _own_imports(lines: UserLines, value: TaskLines) -> str:

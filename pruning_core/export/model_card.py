@@ -19,10 +19,12 @@ def model_card(
     thinned: Thinned,
     measured: Mapping[str, Evaluation],
     files: Mapping[str, str],
+    packages: Sequence[str],
     said: Callable[[str], str] = str,
 ) -> str:
     """The card. measured: on the test split, by the name of the network; files: beside the card,
-    with what each is for; said: gives a text in the reader's language.
+    with what each is for; packages: what the script among them needs; said: gives a text in the
+    reader's language.
     """
     checked = (
         "The thinned network gives the outputs of the masked network, checked on "
@@ -39,6 +41,7 @@ def model_card(
         said(checked),
         f"## {said('Use')}",
         "\n".join(f"- `{name}`: {said(purpose)}" for name, purpose in files.items()),
+        *([said(_needs(packages))] if packages else []),
         f"{said(_data(plan, space))}\n{said(f'Written with torch {torch.__version__}.')}",
         f"## {said('Widths')}",
         _widths(thinned, said),
@@ -57,6 +60,12 @@ def _about(plan: Plan, thinned: Thinned) -> str:
         f"requested, seed {plan.seed}."
     )
     return " ".join((f"{after:,} of {before:,} parameters.", made))
+
+
+def _needs(packages: Sequence[str]) -> str:
+    """What the script among the files needs."""
+    names = ", ".join(packages)
+    return f"`build_thinned.py` needs {names}. It does not need Pruning Explorer."
 
 
 def _data(plan: Plan, space: Workspace) -> str:

@@ -14,7 +14,7 @@ from pruning_core.types import PruningError, Split
 from pruning_core.workspaces import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo import ARCHITECTURES, DATASETS, PRETRAINED, data_root
-from pruning_core.zoo.efficientnet_lite import load_efficientnet_lite0, weights_path
+from pruning_core.zoo.efficientnet_lite import PACKAGE, load_efficientnet_lite0, weights_path
 from pruning_core.zoo.pretrained import PackagedLite0
 from pruning_core.zoo.splits import FolderSplit, TensorSplit
 from pruning_core.zoo.uploads import NetworkCard, find_upload, images_folder, is_upload_name
@@ -73,7 +73,7 @@ def named_lines(plan: Plan, space: Workspace, part: Split, *, trained: bool = Tr
         model=network.model,
         stored=network.stored,
         network=network.network,
-        needs=tuple(dict.fromkeys((*network.needs, *data.needs))),
+        needs=network.needs,
     )
 
 
@@ -96,9 +96,9 @@ def _network(plan: Plan, space: Workspace, *, trained: bool) -> UserLines:
     if isinstance(PRETRAINED[plan.model], PackagedLite0):
         source = plain_source(load_efficientnet_lite0, weights_path)
         load = "load_efficientnet_lite0(weights_path())"
-        return _lines(imports=(source,), model=load, network=plan.model, needs=("its weights",))
+        return _lines(imports=(source,), model=load, network=plan.model, needs=(PACKAGE,))
     load = f"get_model({plan.model!r}, weights={'DEFAULT' if trained else None!r})"
-    return _lines(imports=(_GET_MODEL,), model=load, network=plan.model, needs=("torchvision",))
+    return _lines(imports=(_GET_MODEL,), model=load, network=plan.model)
 
 
 def _built(form: Built, classes: int) -> UserLines:
@@ -114,7 +114,7 @@ def _built(form: Built, classes: int) -> UserLines:
     if form.shape[0] != 3:
         imports.append(plain_source(with_channels))
         expression = f"with_channels({expression}, {form.shape[0]})"
-    return _lines(imports=tuple(imports), model=expression, needs=("torchvision",))
+    return _lines(imports=tuple(imports), model=expression)
 
 
 def _in_memory(plan: Plan, part: TensorSplit) -> UserLines:
@@ -124,8 +124,7 @@ def _in_memory(plan: Plan, part: TensorSplit) -> UserLines:
         raise PruningError(f"There is no script for {plan.dataset}: its images are not in files.")
     source = script(data_root())
     reading = _IN_MEMORY.format(mean=part.mean, std=part.std, scale=part.scale)
-    needs = ("scikit-learn",) if "sklearn" in source else ("torchvision",)
-    return _lines(reading, imports=(source,), splits={"test": "images()"}, needs=needs)
+    return _lines(reading, imports=(source,), splits={"test": "images()"})
 
 
 def _in_files(plan: Plan, part: FolderSplit) -> UserLines:
@@ -141,8 +140,7 @@ def _in_files(plan: Plan, part: FolderSplit) -> UserLines:
     grey = '.convert("L")' if part.mode == "L" else ""
     imports = ("from torchvision import transforms", READER + _IMAGES.format(grey=grey))
     reading = _IN_FILES.format(**_steps(part), files=_files(part, root))
-    needs = ("torchvision",)
-    return _lines(reading, imports=imports, splits={"test": given}, place=place, needs=needs)
+    return _lines(reading, imports=imports, splits={"test": given}, place=place)
 
 
 def _steps(part: FolderSplit) -> dict[str, object]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from pruning_core.compress.thin import Thinned, thin
 from pruning_core.evaluation.accuracy import Judge
+from pruning_core.export.measure_lines import ScriptParts
 from pruning_core.export.model_card import model_card
 from pruning_core.export.named_lines import DENSE
 from pruning_core.export.programs import onnx_file, program_file
@@ -105,7 +106,8 @@ def card_of(
 ) -> bytes:
     """The model card of an export. said: gives a text in the reader's language."""
     used = {name: PURPOSE[name] for name in made.files if name != CARD}
-    return model_card(plan, space, made.thinned, made.measured, used, said).encode()
+    packages = ScriptParts.of(plan, space).packages() if SCRIPT in made.files else ()
+    return model_card(plan, space, made.thinned, made.measured, used, packages, said).encode()
 
 
 def _makers(plan: Plan, space: Workspace, thinned: Thinned) -> dict[str, Callable[[], bytes]]:

@@ -79,7 +79,6 @@ class HuggingFaceEntry(Entry):
             imports=own,
             model="build_network()",
             splits=splits,
-            needs=("transformers",),
         )
         return replace(space, lines=known)
 

@@ -22,7 +22,7 @@ class UserLines:
 
     stored: the file of an export that holds the weights of the dense network; network, place,
     needs: for the program's first lines: what the network is called, where the data is to be put,
-    and what the program needs besides torch and safetensors.
+    and what the program needs besides the packages that its lines import.
     """
 
     reading: Mapping[str, str]
@@ -44,4 +44,4 @@ class UserLines:
     stored: str = ""
     network: str = "your own network"
     place: str = ""
-    needs: tuple[str, ...] = ("your own modules",)
+    needs: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """The script of a network and data with names prints the page's figure, without this package."""
 
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -83,6 +84,21 @@ def pretrained() -> dict[str, Plan]:
     return {"labelled": plan, "agreement": plan}
 
 
+def stated(folder: Path) -> set[str]:
+    """The packages that a script says it needs."""
+    text = (folder / "load_masks.py").read_text()
+    (line,) = re.findall(r"^It needs (.*), but not Pruning Explorer\.$", text, re.M)
+    return set(re.split(", | and ", line))
+
+
+def imported(folder: Path) -> set[str]:
+    """The packages that a script imports, but for the standard library."""
+    lines = (folder / "load_masks.py").read_text().splitlines()
+    tops = {line.split()[1].partition(".")[0] for line in lines if re.match("(from|import) ", line)}
+    names = {"sklearn": "scikit-learn", "PIL": "Pillow"}
+    return {names.get(top, top) for top in tops - sys.stdlib_module_names}
+
+
 def test_the_script_of_every_kind_prints_the_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +122,9 @@ def test_the_script_of_every_kind_prints_the_figure(
         if is_upload_name(plan.dataset):
             shutil.copytree(images_folder(plan.dataset)[0], folders[kind] / "images")
     lines = printed(folders)
+    assert {kind: stated(folder) for kind, folder in folders.items()} == {
+        kind: imported(folder) for kind, folder in folders.items()
+    }
     wrong = {kind: (lines[kind], line) for kind, line in expected.items() if lines[kind] != line}
     assert not wrong
     assert len(set(expected.values())) > len(expected) // 2

@@ -56,6 +56,10 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
             (folder / name).write_bytes(content)
         if model == uploaded:
             copytree(images_folder(images)[0], folder / "images")
+        needed = {"digits": "scikit-learn", "pictures_data": "thinned_package"}
+        needs = needed.get(dataset, "torchvision, numpy, Pillow")
+        card = made.files["MODEL_CARD.md"].decode()
+        assert f"needs torch, safetensors, {needs}. It does not need Pruning Explorer." in card
         split = final_test_split(plan, space)
         value = Judge.of(space.dataset).evaluate(made.thinned.module, split, "cpu")
         assert printed_here(folder, "build_thinned.py") == value_line(value)
