@@ -87,7 +87,7 @@ def _side_bar(page: str) -> Choice:
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
         runs_elsewhere(page, {entry[-1]: _(entry[1]) for entry in PAGES})
-        choice = sidebar.render()
+        choice = sidebar.render(page)
         state.write_address()  # the link has the plan that the side bar set
         language_and_link()
     return choice

@@ -1,6 +1,6 @@
 """The widgets of granularity and schedule, which have sizes and rounds of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
@@ -39,8 +39,16 @@ def families() -> dict[str, Granularity]:
     return {name: granularity(first_granularity(name)) for name in names}
 
 
-def granularity_form(plan: Plan, space: Workspace | None) -> None:
-    """A select box for the family, and number inputs for its sizes."""
+def ignored_words(field: str, ignored: Mapping[str, str]) -> str:
+    """Why the field is not used now, in the page's language; empty where it is used."""
+    return _(ignored[field]) if field in ignored else ""
+
+
+def granularity_form(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -> None:
+    """A select box for the family, and number inputs for its sizes.
+
+    ignored: fields that are not used now, each with a sentence why; they are disabled.
+    """
     chosen = granularity(plan.granularity)
     chosen_family = family(plan.granularity)
     entries = families() | {chosen_family: chosen}
@@ -57,19 +65,25 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
         format_func=entry_label,
         key="granularity",
         help=entry_help("granularity", chosen),
+        disabled="granularity" in ignored,
         on_change=_family_changed,
     )
-    if chosen_family in SIZE_FORMS:
+    if chosen_family in SIZE_FORMS and "granularity" not in ignored:
         SIZE_FORMS[chosen_family](plan.granularity)
-    st.caption(from_core(reasons[chosen_family] or chosen.help))
+    words = ignored_words("granularity", ignored)
+    st.caption(words or from_core(reasons[chosen_family] or chosen.help))
     if chosen.ties_layers:
+        unused = ignored_words("tied", ignored)
         state.set_widget(SAME_CHANNELS, plan.tied)
         st.toggle(
             _("Tied layers lose the same channels"),
             key=SAME_CHANNELS,
             help=HELP[SAME_CHANNELS],
+            disabled=bool(unused),
             on_change=_tied_changed,
         )
+        if unused:
+            st.caption(unused)
 
 
 def _tied_changed() -> None:
@@ -130,8 +144,9 @@ def _block_changed() -> None:
 SIZE_FORMS: dict[str, Callable[[str], None]] = {"n_of_m": _n_of_m_form, "block": _block_form}
 
 
-def schedule_form(plan: Plan) -> None:
-    """A select box for the schedule, and a number input for its rounds."""
+def schedule_form(plan: Plan, ignored: Mapping[str, str]) -> None:
+    """A select box for the schedule, and a number input for its rounds; ignored: as above."""
+    unused = ignored_words("schedule", ignored)
     name = plan.schedule.partition(":")[0]
     chosen = schedule(plan.schedule)
     state.set_widget("schedule", name)
@@ -141,6 +156,7 @@ def schedule_form(plan: Plan) -> None:
         format_func=lambda key: from_core(SCHEDULES[key].label),
         key="schedule",
         help=entry_help("schedule", chosen),
+        disabled=bool(unused),
         on_change=state.change_from_widget,
         args=("schedule",),
     )
@@ -153,8 +169,11 @@ def schedule_form(plan: Plan) -> None:
             step=1,
             key="rounds",
             help=HELP["rounds"],
+            disabled=bool(unused),
             on_change=_rounds_changed,
         )
+    if unused:
+        st.caption(unused)
 
 
 def _rounds_changed() -> None:

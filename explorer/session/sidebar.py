@@ -7,8 +7,13 @@ import streamlit as st
 from torch import nn
 
 from explorer.session import cache, state, upload_dialog
-from explorer.session.axis_forms import UNAVAILABLE, granularity_form, schedule_form
-from explorer.session.idle_choices import all_by_hand, decided_by_hand, idle_repairs
+from explorer.session.axis_forms import UNAVAILABLE, granularity_form, ignored_words, schedule_form
+from explorer.session.idle_choices import (
+    all_by_hand,
+    decided_by_hand,
+    idle_repairs,
+    ignored_by,
+)
 from explorer.session.network_form import network_form
 from explorer.session.notices import plain
 from explorer.session.url import is_upload
@@ -29,6 +34,8 @@ from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace, known_datasets, known_models
 from pruning_core.zoo.uploads import uploads
 
+MARKS = {"allocation": N_(" · not used now")}
+"""By field: what the label of an entry with a reason gets, instead of `UNAVAILABLE`."""
 PROBES = (64, 128, 256, 512, 1024, 2048, 5000)
 
 
@@ -46,8 +53,11 @@ class Choice:
     notes: tuple[tuple[str, str], ...]
 
 
-def render() -> Choice:
-    """Draws the side bar and returns what the pages show."""
+def render(page: str) -> Choice:
+    """Draws the side bar and returns what the pages show.
+
+    page: the path of the page beside it; choices that it does not use are disabled.
+    """
     plan = _replace_unknown_names(state.plan())
     space = None
     notes = _warnings((*state.problems(), *read_subjects()[1]))
@@ -59,18 +69,16 @@ def render() -> Choice:
     except PruningError as problem:
         notes += (("error", str(problem)),)
     st.subheader(_("What to remove"), anchor=False)
-    granularity_form(plan, space)
-    _axis("criterion", _("Criterion"), CRITERIA, plan.criterion, _unusable_criteria(plan, space))
-    by_hand = decided_by_hand(plan, space)
-    _axis(
-        "allocation", _("Allocation"), ALLOCATIONS, plan.allocation, by_hand, N_(" · not used now")
-    )
-    _sparsity(plan, space)
-    _axis("repair", _("Repair"), REPAIRS, plan.repair, idle_repairs(space))
+    ignored = ignored_by(page, plan, space)
+    granularity_form(plan, space, ignored)
+    _axis("criterion", _("Criterion"), CRITERIA, plan, _unusable_criteria(plan, space), ignored)
+    _axis("allocation", _("Allocation"), ALLOCATIONS, plan, decided_by_hand(plan, space), ignored)
+    _sparsity(plan, space, ignored)
+    _axis("repair", _("Repair"), REPAIRS, plan, idle_repairs(space), ignored)
     if space is not None and space.removed_at_start:
         _start(plan, space)
     with st.expander(_("More settings"), icon=":material/tune:"):
-        _more_settings(plan, space)
+        _more_settings(plan, space, ignored)
     if space is not None:
         notes += _warnings(state.drop_unknown_layers(layer.name for layer in space.layers))
         plan, unused = cache.runnable_plan(state.plan(), space)
@@ -140,15 +148,17 @@ def _axis(
     field: str,
     label: str,
     entries: Mapping[str, Entry],
-    chosen: str,
+    plan: Plan,
     reasons: Mapping[str, str],
-    mark: str = UNAVAILABLE,
+    ignored: Mapping[str, str],
 ) -> None:
     """A select box for one axis. reasons: for each unusable entry, a sentence why.
 
-    Unusable entries get the mark, which is in English. The caption is the reason of
-    the chosen entry, or its help.
+    Unusable entries get a mark. The caption is the reason of the chosen entry, or its help; of an
+    ignored axis, which is disabled, why it is ignored.
     """
+    chosen = getattr(plan, field)
+    mark = MARKS.get(field, UNAVAILABLE)
 
     def entry_label(name: str) -> str:
         if name not in entries:
@@ -162,10 +172,13 @@ def _axis(
         format_func=entry_label,
         key=field,
         help=entry_help(field, entries[chosen]),
+        disabled=field in ignored,
         on_change=state.change_from_widget,
         args=(field,),
     )
-    st.caption(from_core(reasons.get(chosen) or entries[chosen].help))
+    st.caption(
+        ignored_words(field, ignored) or from_core(reasons.get(chosen) or entries[chosen].help)
+    )
 
 
 def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:
@@ -185,9 +198,11 @@ def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:
     }
 
 
-def _sparsity(plan: Plan, space: Workspace | None) -> None:
+def _sparsity(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -> None:
     """The slider of the global sparsity. Where it has no effect it is disabled, with the reason."""
     fraction, reason = _slider_state(plan, space)
+    if unused := ignored_words("sparsity", ignored):
+        fraction, reason = plan.sparsity, unused
     state.set_widget("sparsity", whole_percent(fraction))
     st.slider(
         _("Sparsity"),
@@ -202,7 +217,7 @@ def _sparsity(plan: Plan, space: Workspace | None) -> None:
     )
     if reason:
         st.caption(reason)
-        if plan.overrides:
+        if plan.overrides and not unused:
             st.button(
                 _("Back to {name}", name=from_core(ALLOCATIONS[plan.allocation].label)),
                 key="back_to_allocation",
@@ -272,7 +287,7 @@ def _sparsity_changed() -> None:
     state.change(sparsity=state.widget_value("sparsity", 50) / 100)
 
 
-def _more_settings(plan: Plan, space: Workspace | None) -> None:
+def _more_settings(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -> None:
     """The settings that a first visit does not need."""
     _probe(plan, space)
     needs_data = find(CRITERIA, plan.criterion, "criterion").needs_data
@@ -283,7 +298,9 @@ def _more_settings(plan: Plan, space: Workspace | None) -> None:
         (1, 50_000, 64),
         needs_data or plan.repair != NONE,
     )
-    _number("seed", _("Seed"), plan.seed, (0, 2**31 - 1, 1))
+    _number("seed", _("Seed"), plan.seed, (0, 2**31 - 1, 1), "seed" not in ignored)
+    if unused := ignored_words("seed", ignored):
+        st.caption(unused)
     state.set_widget("allow_collapse", plan.allow_collapse)
     st.toggle(
         _("A layer may collapse"),
@@ -294,7 +311,7 @@ def _more_settings(plan: Plan, space: Workspace | None) -> None:
     )
     if space is not None and granularity(plan.granularity).removes_outputs:
         _norms(plan, space)
-    schedule_form(plan)
+    schedule_form(plan, ignored)
 
 
 def _samples(space: Workspace | None) -> str:

@@ -152,10 +152,9 @@ def _change(words: Words, then: Any, now: Any) -> str:
 
 def ranked_by(plan: Plan) -> str:
     """What ranks the weights in the plan's flow: the criterion or the flow's own score."""
-    uses_criterion = "criterion" in dict(flow(plan.flow).published)
-    return (
-        from_core(CRITERIA[plan.criterion].label) if uses_criterion else _("the flow's own score")
-    )
+    if not flow(plan.flow).scored:
+        return _("the flow's own score")
+    return from_core(CRITERIA[plan.criterion].label)
 
 
 def cut_words(plan: Plan, by_hand: float | None = None, ranked: str = "") -> str:

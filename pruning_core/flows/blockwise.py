@@ -52,6 +52,7 @@ class Blockwise(FlowDefaults):
     )
     passes: ClassVar[str] = "the criterion's per block; training: 1 forward, 1 backward per step"
     trains: ClassVar[bool] = False
+    scored: ClassVar[bool] = True
     label: str = "Block by block, on pruned inputs"
     source: str = "Sun et al. 2023 (Wanda), arXiv:2306.11695"
     published: tuple[tuple[str, str], ...] = (

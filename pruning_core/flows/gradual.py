@@ -131,6 +131,7 @@ class Gradual(GoalSettings):
     needs: ClassVar[str] = READS_CRITERION
     passes: ClassVar[str] = "1 forward, 1 backward per step; the criterion's at each pruning"
     scheduled: ClassVar[bool] = True
+    scored: ClassVar[bool] = True
     label: str = "Gradual, during training"
     source: str = "Zhu and Gupta 2017, arXiv:1710.01878"
     published: tuple[tuple[str, str], ...] = (

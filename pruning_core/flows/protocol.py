@@ -132,7 +132,9 @@ class Flow(Entry, Protocol):
 
     needs, passes: what it reads and what it costs, for people; regrows: removed weights may
     return; trains: it needs at least one epoch; trainings: how many trainings it has per round of
-    the schedule, and besides; scheduled: the plan's schedule says when it prunes; published: plan
+    the schedule, and besides; scheduled: the plan's schedule says when it prunes; scored: the
+    plan's criterion ranks what it prunes; allocated: the plan's allocation divides the target over
+    the layers; single_weights: it prunes at the fine-grained granularity alone; published: plan
     fields with the values of the paper. `FlowDefaults` gives a value to each of them.
     """
 
@@ -143,6 +145,9 @@ class Flow(Entry, Protocol):
     trains: ClassVar[bool]
     trainings: ClassVar[tuple[int, int]]
     scheduled: ClassVar[bool]
+    scored: ClassVar[bool]
+    allocated: ClassVar[bool]
+    single_weights: ClassVar[bool]
 
     @property
     def published(self) -> tuple[tuple[str, str], ...]: ...
@@ -165,6 +170,9 @@ class FlowDefaults(Described):
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
     scheduled: ClassVar[bool] = False
+    scored: ClassVar[bool] = False
+    allocated: ClassVar[bool] = True
+    single_weights: ClassVar[bool] = False
     published: tuple[tuple[str, str], ...] = ()
 
 

@@ -92,6 +92,8 @@ class QuantileRecipe(FlowDefaults):
     )
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = False
+    allocated: ClassVar[bool] = False
+    single_weights: ClassVar[bool] = True
     label: str
     help: str
     reads: str

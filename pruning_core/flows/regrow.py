@@ -231,6 +231,7 @@ class RigL(FlowDefaults):
         "1 forward, 1 backward per step, with dense gradients; the criterion's once"
     )
     regrows: ClassVar[bool] = True
+    scored: ClassVar[bool] = True
     label: str = "RigL (sparse training)"
     source: str = "Evci et al. 2020, arXiv:1911.11134"
     published: tuple[tuple[str, str], ...] = (

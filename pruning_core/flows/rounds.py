@@ -78,6 +78,7 @@ class Rounds(GoalSettings):
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (1, 0)
     scheduled: ClassVar[bool] = True
+    scored: ClassVar[bool] = True
     label: str = "Rounds of pruning and fine-tuning"
     source: str = "Han et al. 2015, arXiv:1506.02626"
     published: tuple[tuple[str, str], ...] = (
@@ -169,6 +170,7 @@ class Lottery(FlowDefaults):
     )
     trainings: ClassVar[tuple[int, int]] = (1, 1)
     scheduled: ClassVar[bool] = True
+    scored: ClassVar[bool] = True
     label: str = "Lottery ticket (rewinding)"
     source: str = (
         "Frankle and Carbin 2019, arXiv:1803.03635; "
@@ -260,6 +262,7 @@ class SparseTraining(FlowDefaults):
     needs: ClassVar[str] = READS_CRITERION
     passes: ClassVar[str] = "two trainings: 1 forward, 1 backward per step; the criterion's once"
     trainings: ClassVar[tuple[int, int]] = (0, 2)
+    scored: ClassVar[bool] = True
     label: str
     source: str
     published: tuple[tuple[str, str], ...]

@@ -21,7 +21,7 @@ def page(view: str) -> None:
     state.read_language()
     state.read_address(view, sidebar.known_names())
     with st.sidebar:
-        choice = sidebar.render()
+        choice = sidebar.render(view)
     state.write_address()
     show_notes(choice.notes)
     if choice.space is None:
@@ -31,16 +31,16 @@ def page(view: str) -> None:
         importlib.import_module(f"explorer.pages.{view}.page").render(choice.plan, choice.space)
 
 
-def side_bar() -> None:
-    """The side bar; then its plan, whether the network is open, and its notes."""
+def side_bar(view: str = "explore") -> None:
+    """The side bar beside that page; then its plan, whether the network is open, and its notes."""
     import streamlit as st
 
     from explorer.session import sidebar, state
 
     state.read_language()
-    state.read_address("explore", sidebar.known_names())
+    state.read_address(view, sidebar.known_names())
     with st.sidebar:
-        choice = sidebar.render()
+        choice = sidebar.render(view)
     state.write_address()
     st.json(choice.plan.to_json())
     st.text("open" if choice.space is not None else "closed")

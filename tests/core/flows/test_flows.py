@@ -2,6 +2,7 @@
 not, it is the same twice.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -19,6 +20,8 @@ from pruning_core.hand_edits import HandEdits
 from pruning_core.model.inventory import weights
 from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
+from pruning_core.resolved_plan import ResolvedPlan
+from pruning_core.schedule import FunctionSchedule
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Pruned, Step, Tuned
 from pruning_core.workspaces import Workspace
@@ -283,3 +286,31 @@ def test_a_ratio_by_hand_of_a_layer_that_seven_spares_changes_nothing() -> None:
     )
     assert output not in by_hand.masks or by_hand.masks[output].all()
     assert all(torch.equal(by_hand.masks[name], mask) for name, mask in plain.masks.items())
+
+
+def test_facts_about_what_a_flow_reads_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan's criterion, allocation and schedule are read by the flows that say so, alone."""
+    wrong = []
+    for name, text in {text.partition(":")[0]: text for text in reversed(TEXTS)}.items():
+        chosen = FLOWS[name]
+        read: set[str] = set()
+        with monkeypatch.context() as patch:
+            for what, where in (("scores", ResolvedPlan), ("_allocated", ResolvedPlan)):
+                patch.setattr(where, what, recording(getattr(where, what), what, read))
+            curve = recording(FunctionSchedule.__call__, "schedule", read)
+            patch.setattr(FunctionSchedule, "__call__", curve)
+            tuple(prune(planned(text, replace(SGD, epochs=1)), space(), CPU))
+        says = {"scores": chosen.scored, "_allocated": chosen.allocated}
+        says["schedule"] = chosen.scheduled
+        wrong += [(name, what) for what, said in says.items() if said != (what in read)]
+    assert not wrong
+
+
+def recording(function: Callable[..., Any], what: str, read: set[str]) -> Callable[..., Any]:
+    """The function, which also notes that it was called."""
+
+    def noted(*args: Any, **options: Any) -> Any:
+        read.add(what)
+        return function(*args, **options)
+
+    return noted

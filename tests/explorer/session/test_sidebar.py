@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.session import cache
 from pruning_core.plan import Plan
 from pruning_core.workspaces import open_workspace
-from tests.explorer.driven import opened, plan, run
+from tests.explorer.driven import opened, plan, run, side_bar
 
 
 def script() -> None:
@@ -256,3 +256,37 @@ def test_ratios_of_every_layer_say_what_decides_and_lead_back_to_the_allocation(
     assert not at.exception
     assert not at.slider(key="sparsity").disabled
     assert "overrides" not in at.query_params
+
+
+FIELDS = ("granularity", "criterion", "allocation", "sparsity", "schedule", "seed")
+IGNORED = {
+    ("explore", "movement"): (),
+    ("finetune", "movement"): (),
+    ("sensitivity", "rounds"): ("schedule",),
+    ("search", "rounds"): ("allocation", "sparsity", "schedule"),
+    ("methods", "rounds"): ("granularity", "criterion", "sparsity", "seed"),
+    ("flows", "rounds"): (),
+    ("flows", "movement"): ("criterion", "schedule"),
+    ("flows", "magnitude_quantile"): ("granularity", "criterion", "allocation", "schedule"),
+}
+"""Page and flow -> the choices that it does not use."""
+
+
+def test_a_choice_that_the_page_or_its_flow_ignores_is_disabled_and_says_why() -> None:
+    wrong = []
+    address = {"model": "lenet5", "sparsity": "0.7", "criterion": "taylor", "schedule": "agp:4"}
+    for (view, flow), ignored in IGNORED.items():
+        at = opened(side_bar, address | {"flow": flow}, view)
+        widgets = [*at.selectbox, *at.slider, *at.number_input]
+        disabled = {widget.key for widget in widgets if widget.disabled} & {*FIELDS}
+        reasons = captions(at).count("Not used") + captions(at).count("This flow prunes single")
+        kept = plan(at)
+        values = (kept.sparsity, kept.criterion, kept.schedule) == (0.7, "taylor", "agp:4")
+        if not (disabled == {*ignored} and reasons == len(ignored) and values):
+            wrong.append((view, flow, disabled, reasons, kept))
+    assert not wrong
+
+
+def test_a_criterion_that_keeps_a_flow_from_running_can_be_changed() -> None:
+    address = {"model": "lenet5", "criterion": "bn_scale", "flow": "movement"}
+    assert not opened(side_bar, address, "flows").selectbox(key="criterion").disabled

@@ -36,7 +36,7 @@ def closer(chosen: str = "") -> None:
 
     state.read_address("explore", sidebar.known_names())
     with st.sidebar:
-        choice = sidebar.render()
+        choice = sidebar.render("explore")
     plan = choice.plan
     space = choice.space
     assert space is not None
