@@ -80,9 +80,9 @@ def test_a_page_uses_the_same_number(seven: int, monkeypatch: pytest.MonkeyPatch
     seen: list[int] = []
     render = sidebar.render
 
-    def rendering() -> sidebar.Choice:
+    def rendering(page: str) -> sidebar.Choice:
         seen.append(torch.get_num_threads())
-        return render()
+        return render(page)
 
     monkeypatch.setattr(sidebar, "render", rendering)
     opened(shown, {"model": "lenet5"})
