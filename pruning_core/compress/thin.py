@@ -157,11 +157,22 @@ def _parts(space: Workspace, masked: nn.Module, masks: Masks) -> Parts:
         raise PruningError(f"The network cannot be made narrower. {unknown}")
     parts = removable_parts(masked, space.layers, masks, couplings)
     if not (parts.parts or parts.refused):
-        raise PruningError(
-            "Nothing can be made narrower: the masks remove no whole channel and no whole head. "
-            "Prune by filter, channel or head."
-        )
+        raise PruningError(_nothing_removed(masks))
     return parts
+
+
+def _nothing_removed(masks: Masks) -> str:
+    """Why masks remove no part of a network."""
+    if any(rows.any() for rows in removed_rows(masks).values()):
+        return (
+            "Nothing can be made narrower: the masks remove filters, but no channel as a whole. "
+            "Tied layers must lose the same channels, and all groups of a grouped convolution as "
+            "many."
+        )
+    return (
+        "Nothing can be made narrower: the masks remove no whole channel and no whole head. "
+        "Prune by filter, channel or head."
+    )
 
 
 def rounded(masks: Masks, space: Workspace, multiple: int) -> Masks:

@@ -180,6 +180,8 @@ MIXING = {
             "_scaled_dot_product_efficient_attention",
             "_scaled_dot_product_cudnn_attention",
             "_scaled_dot_product_fused_attention_overrideable",
+            "_cdist_forward",
+            "_euclidean_dist",
         )
         if hasattr(aten, name)
     ),

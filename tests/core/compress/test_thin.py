@@ -197,6 +197,13 @@ def test_a_removed_input_channel_removes_the_filter_that_computes_it(space: Work
 def test_masks_without_whole_channels_are_one_sentence(space: Workspace) -> None:
     with pytest.raises(PruningError, match="remove no whole channel and no whole head"):
         thin(replace(PLAN, granularity="fine"), space)
+    sums = workspace(
+        NETWORKS["addition"][0](), train=(IMAGE.expand(8, -1, -1, -1), torch.arange(8) % 2)
+    )
+    masks = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in sums.layers}
+    masks["a.weight"][0] = False
+    with pytest.raises(PruningError, match="Tied layers must lose the same channels"):
+        thin(PLAN, sums, masks)
 
 
 def test_a_thinned_network_trains_and_is_a_network_of_its_own(space: Workspace) -> None:

@@ -313,6 +313,9 @@ def test_other_ways_to_read_a_weight() -> None:
         "mapped": run(one, last=torch.vmap(lambda row: functional.linear(row, one.weight))),
         "turned": run(one, last=lambda x: functional.linear(one(x).relu(), one.weight.t())),
         "fixed input": run(one, last=lambda x: x + one(torch.ones(1, 4))),
+        "distances to a fixed point": run(
+            one, two, last=lambda x: torch.cdist(two(one(x)), torch.ones(5, 3))
+        ),
         "complex": run(
             one, waves, last=lambda x: one(torch.fft.irfft(torch.fft.rfft(x) @ waves[0], 4))
         ),
@@ -327,6 +330,7 @@ def test_other_ways_to_read_a_weight() -> None:
         "mapped": "linear:16*",
         "turned": "linear:32*",
         "fixed input": "linear:16*",
+        "distances to a fixed point": "linear:16 linear:12",
         "complex": "linear:16*",
     }
 
