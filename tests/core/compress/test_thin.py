@@ -198,7 +198,7 @@ def test_masks_without_whole_channels_are_one_sentence(space: Workspace) -> None
     with pytest.raises(PruningError, match="remove no whole channel and no whole head"):
         thin(replace(PLAN, granularity="fine"), space)
     sums = workspace(
-        NETWORKS["addition"][0](), train=(IMAGE.expand(8, -1, -1, -1), torch.arange(8) % 2)
+        NETWORKS["addition"][0](), train=(IMAGE.repeat(4, 1, 1, 1), torch.arange(8) % 2)
     )
     masks = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in sums.layers}
     masks["a.weight"][0] = False

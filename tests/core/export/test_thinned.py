@@ -27,6 +27,14 @@ def _unwritten(*_: Any) -> bytes:
     raise PruningError("It is not written.")
 
 
+NEEDS = (
+    "needs torch, safetensors, scikit-learn.",
+    "needs torch, safetensors, thinned_package.",
+    "needs torch, safetensors, torchvision, numpy, Pillow.",
+)
+"""Parts of the cards of a network of the zoo, of the user's own and of an upload."""
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> Iterator[None]:
     with subject_files([write_package(tmp_path / "own", "thinned_package")]):
@@ -41,8 +49,8 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
     monkeypatch.setattr(export, "onnx_file", _unwritten)
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "data"))
     images = store_images(zipped(flowers()), "flowers.zip", "me").name
-    state = pt(network().state_dict())
-    uploaded = store_network(state, "x.pt", Asked("vgg", images, TRANSFORM), "me").name
+    asked = Asked("vgg", images, TRANSFORM)
+    uploaded = store_network(pt(network().state_dict()), "x.pt", asked, "me").name
     names = (("lenet5", "digits"), ("pictures", "pictures_data"), (uploaded, images))
     for number, (model, dataset) in enumerate(names):
         plan = Plan(model=model, dataset=dataset, granularity="filter", sparsity=0.4)
@@ -50,16 +58,12 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
         *_, made = export_thinned(plan, space)
         assert isinstance(made, ThinnedExport)
         assert made.left_out == ("It is not written.",) * 2
-        folder = tmp_path / str(number)
-        folder.mkdir()
+        (folder := tmp_path / str(number)).mkdir()
         for name, content in made.files.items():
             (folder / name).write_bytes(content)
         if model == uploaded:
             copytree(images_folder(images)[0], folder / "images")
-        needed = {"digits": "scikit-learn", "pictures_data": "thinned_package"}
-        needs = needed.get(dataset, "torchvision, numpy, Pillow")
-        card = made.files["MODEL_CARD.md"].decode()
-        assert f"needs torch, safetensors, {needs}. It does not need Pruning Explorer." in card
+        assert NEEDS[number] in made.files["MODEL_CARD.md"].decode()
         split = final_test_split(plan, space)
         value = Judge.of(space.dataset).evaluate(made.thinned.module, split, "cpu")
         assert printed_here(folder, "build_thinned.py") == value_line(value)
@@ -76,5 +80,5 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
             small = Plan(model=thinned, dataset=f"{thinned}_data", probe=20)
             points = list(scan_plan(small, again, (0.5,)))
         assert {point.parameter for point in points} == {layer.name for layer in again.layers}
-        judge = Judge.of(again.dataset)
-        assert judge.evaluate(again.model, again.dataset.test).value == value.value
+        again_value = Judge.of(again.dataset).evaluate(again.model, again.dataset.test)
+        assert again_value.value == value.value
