@@ -11,6 +11,7 @@ Numbers need no translation: English and Chinese write 1,234.5 and 12% in the sa
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
@@ -25,6 +26,10 @@ TEMPLATES = "core_templates.json"
 """The file with the templates of the core's texts, such as "Layer '{0}' has {1} filters."."""
 MOST_SENTENCES = 12
 """Longer texts are looked up sentence by sentence, without joining sentences."""
+MOST_LOOKUPS = 400
+"""A foreign text of a thousand colons would take minutes: it stays English."""
+MOST_LETTERS = 400
+"""The longest sentence that a template may make."""
 PLACE = re.compile(r"\{(\w+)\}")
 NAME = re.compile(r"['`]\{(\w+)\}['`]")
 """A place for a name, such as that of a layer or of a criterion: it stays what it is."""
@@ -102,7 +107,28 @@ def N_(message: str) -> str:
 def from_core(text: str) -> str:
     """A text of the core, or a stored one, in the page's language; English if not translated."""
     code = language()
-    return text if code == SOURCE or not text else _from_core(code, text)
+    return text if code == SOURCE or not text else _bounded(code, text)
+
+
+class _TooManyLookups(Exception):
+    """A text is too long-winded to be one of the core's."""
+
+
+class _Lookups(threading.local):
+    left = 0
+
+
+_lookups = _Lookups()
+
+
+@lru_cache(maxsize=4096)
+def _bounded(code: str, text: str) -> str:
+    """The translation; the text itself where it takes more than `MOST_LOOKUPS`."""
+    _lookups.left = MOST_LOOKUPS
+    try:
+        return _from_core(code, text)
+    except _TooManyLookups:
+        return text
 
 
 @lru_cache(maxsize=4096)
@@ -161,6 +187,7 @@ def _longest(code: str, sentences: list[str], gaps: list[str], start: int) -> tu
     return start + 1, sentence
 
 
+@lru_cache(maxsize=8192)
 def _known(code: str, text: str) -> str | None:
     """The translation of a text that one template makes, or None."""
     if not text:
@@ -168,17 +195,22 @@ def _known(code: str, text: str) -> str | None:
     catalogue = _catalogue(code)
     if (direct := catalogue.gettext(text)) != text:
         return direct
-    for template, pattern in _patterns():
-        if (match := pattern.fullmatch(text)) is None:
+    if len(text) > MOST_LETTERS:
+        return None
+    _lookups.left -= 1
+    if _lookups.left < 0:
+        raise _TooManyLookups
+    for template, pieces in _templates():
+        if (found := matched(pieces, text)) is None:
             continue
         if (translated := catalogue.gettext(template)) == template:
             continue
         names = NAME.findall(template + translated)
         values = {
             place: value if place in names else _value(code, value)
-            for place, value in ((key[1:], value) for key, value in match.groupdict().items())
+            for place, value in found.items()
         }
-        if _fits(template, match.groups(), values):
+        if _fits(template, list(found.values()), values):
             return _filled(translated, values)
     return None
 
@@ -233,27 +265,51 @@ ITEM = re.compile(r"[^\s()]+|\([^()]*\)")
 """An item that needs no translation: a name or a shape."""
 TWO_WORDS = re.compile("[a-z0-9] [a-zA-Z]")
 FEW_LETTERS = 4
-BALANCED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"
-"""A value of a template with brackets: it has both or none of each pair."""
 CODE = tuple("[{'\"")
 """Values that start so are code, such as [1, 2]."""
 
 
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Each template with places, and what its texts match; most literal characters first."""
+def _templates() -> tuple[tuple[str, list[str]], ...]:
+    """Each template with places, and its pieces; most literal characters first."""
     templates: list[str] = json.loads((FOLDER / TEMPLATES).read_text("utf-8"))
     with_places = [template for template in templates if PLACE.search(template)]
     with_places.sort(key=lambda template: -len(PLACE.sub("", template)))
-    return tuple((template, _pattern(template)) for template in with_places)
+    return tuple((template, PLACE.split(template)) for template in with_places)
 
 
-def _pattern(template: str) -> re.Pattern[str]:
-    pieces = PLACE.split(template)
-    made = re.escape(pieces[0])
-    names = pieces[1::2]
-    value = BALANCED if "(" in template else ".*?"
-    for at, (name, literal) in enumerate(zip(names, pieces[2::2], strict=True)):
-        made += f"(?P=_{name})" if name in names[:at] else f"(?P<_{name}>{value})"
-        made += re.escape(literal)
-    return re.compile(made, re.DOTALL)
+def matched(pieces: Sequence[str], text: str) -> dict[str, str] | None:
+    """The values with which a template makes the text, each as short as possible; None if none do.
+
+    pieces: the template's literals and the names of its places in turn, a literal first and last.
+    A place that stands twice has one value. In a template with brackets, a value has both or none
+    of each pair. Takes time in proportion to the text.
+    """
+    first, *middle = pieces
+    last = middle.pop()
+    at = len(first)
+    end = len(text) - len(last)
+    if end < at or not text.startswith(first) or not text.endswith(last):
+        return None
+    pairs = any("(" in literal for literal in pieces[::2])
+    values: dict[str, str] = {}
+    for name, literal in zip(middle[::2], [*middle[1::2], None], strict=True):
+        stop = end if literal is None else text.find(literal, at, end)
+        while literal is not None and pairs and stop >= 0 and not _balanced(text[at:stop]):
+            stop = text.find(literal, stop + 1, end)
+        value = text[at:stop]
+        if stop < 0 or values.setdefault(name, value) != value:
+            return None
+        if pairs and not _balanced(value):
+            return None
+        at = stop + len(literal or "")
+    return values
+
+
+def _balanced(value: str) -> bool:
+    depth = 0
+    for letter in value:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0

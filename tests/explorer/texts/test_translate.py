@@ -63,8 +63,8 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
             return KNOWN.get(text, text)
 
     monkeypatch.setattr(translate, "_catalogue", lambda code: Catalogue())
-    patterns = [(key, translate._pattern(key)) for key in KNOWN if "{" in key]
-    monkeypatch.setattr(translate, "_patterns", lambda: patterns)
+    patterns = [(key, translate.PLACE.split(key)) for key in KNOWN if "{" in key]
+    monkeypatch.setattr(translate, "_templates", lambda: patterns)
     translate._from_core.cache_clear()
     assert from_core("Layer 'conv1' has 16 filters.") == "层“conv1”有 16 个滤波器。"
     assert from_core("Layer 'it' has 16 filters.") == "层“it”有 16 个滤波器。"
@@ -116,3 +116,10 @@ def test_the_language_of_a_browser() -> None:
     assert [language_of(code) for code in ("zh-CN", "zh_TW", "ZH", "en-GB", "fr", "", None)] == [
         "zh", "zh", "zh", "en", "en", "en", "en",
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("zh")
+def test_a_long_foreign_text_stays_english_and_takes_no_time() -> None:
+    for piece in ("a: ", "Aa bb. ", "x y, ", "((a) (b)) "):
+        text = (piece * 800)[:1500]
+        assert from_core(text) == text
