@@ -290,3 +290,10 @@ def test_a_choice_that_the_page_or_its_flow_ignores_is_disabled_and_says_why() -
 def test_a_criterion_that_keeps_a_flow_from_running_can_be_changed() -> None:
     address = {"model": "lenet5", "criterion": "bn_scale", "flow": "movement"}
     assert not opened(side_bar, address, "flows").selectbox(key="criterion").disabled
+
+
+def test_the_switch_of_tied_layers_is_in_the_address() -> None:
+    at = started(granularity="filter")
+    at.toggle(key="same_channels").set_value(True)
+    assert run(at).query_params["same_channels"] == "1"
+    assert plan(at).tied

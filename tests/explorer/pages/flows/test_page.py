@@ -153,7 +153,7 @@ def test_a_flow_runs_and_the_slider_shows_its_masks(open_view: Open, until: Unti
     assert "Before the first mask update" in text(at)
     slider.set_value(5).run()
     at.button(key="flow_film").click().run()
-    film: list[float] = []
+    film: list[Any] = []
     while at.button(key="flow_film").label == "Pause" and len(film) < 9:
         film.append(update_slider(at).value)
         at.run()
