@@ -21,7 +21,9 @@ def first_steps(task: Task) -> None:
     if state.stored(CLOSED, False):
         st.markdown(f"**{for_task(LEAD, task)}**", width="stretch")
         return
-    steps = " ".join(f":blue-badge[{number}] {_(step)}" for number, step in enumerate(STEPS, 1))
+    steps = " ".join(
+        f":blue-badge[{number}] {for_task(step, task)}" for number, step in enumerate(STEPS, 1)
+    )
     st.markdown(steps, width="stretch")
     st.button(
         _("Close"),
