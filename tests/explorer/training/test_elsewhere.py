@@ -54,4 +54,4 @@ def test_a_run_of_another_page_is_shown_until_its_page_is_opened() -> None:
     assert "Stop" not in {button.label for button in at.sidebar.button}
     next(button for button in at.sidebar.button if button.label == "Open Methods").click().run()
     assert not at.exception
-    assert not any("two" in entry.value for entry in at.sidebar.caption)
+    assert not any("Study of" in entry.value for entry in at.sidebar.caption)
