@@ -21,6 +21,7 @@ from pruning_core.types import PruningError
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed import Future as DaskFuture
 
 
 @runtime_checkable
@@ -179,11 +180,13 @@ def _dask(cluster: "str | Client", connect: "type[Client]", source: Source) -> I
         except TimeoutError as error:
             raise PruningError(NO_WORKER) from error
         runner = client.scatter(pickle_runner(source), broadcast=True, hash=False)
-        executor = client.get_executor(pure=False)
         jobs: WeakSet[Future[Any]] = WeakSet()
 
         def submit(*job: Any) -> Future[Any]:
-            future: Future[Any] = executor.submit(run_job, runner, pickle.dumps(job))
+            future: Future[Any] = Future()
+            there = client.submit(run_job, runner, pickle.dumps(job), pure=False)
+            there.add_done_callback(partial(_pass_on, future))
+            future.add_done_callback(partial(_cancel_there, there))
             jobs.add(future)
             return future
 
@@ -195,6 +198,31 @@ def _dask(cluster: "str | Client", connect: "type[Client]", source: Source) -> I
         finally:
             closed.set()
             watcher.join()
+
+
+def _pass_on(future: Future[Any], there: "DaskFuture[Any]") -> None:
+    """Gives what became of a job on the cluster to the future that waits for it.
+
+    The executor of `distributed` takes a result for an error where its worker leaves at that time;
+    this asks the cluster again, which then does the job on another worker.
+    """
+    if not future.set_running_or_notify_cancel():
+        return
+    outcome = partial(future.set_exception, CancelledError())
+    try:
+        error = there.exception()
+        outcome = (
+            partial(future.set_result, there.result())
+            if error is None
+            else partial(future.set_exception, error)
+        )
+    finally:
+        outcome()
+
+
+def _cancel_there(there: "DaskFuture[Any]", future: Future[Any]) -> None:
+    if future.cancelled():
+        there.cancel()
 
 
 def _watch(client: "Client", jobs: "WeakSet[Future[Any]]", closed: threading.Event) -> None:

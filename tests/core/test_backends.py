@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -24,10 +24,7 @@ class Cluster:
     def scatter(self, data: bytes, **options: bool) -> bytes:
         return data
 
-    def get_executor(self, **options: bool) -> "Cluster":
-        return self
-
-    def submit(self, *job: Any) -> Future[Any]:
+    def submit(self, *job: Any, pure: bool) -> Future[Any]:
         return Future()
 
     def nthreads(self) -> dict[str, int]:
@@ -69,3 +66,30 @@ def test_a_cluster_without_workers_is_refused() -> None:
             raise AssertionError("it has no worker")
 
     assert refusal(use) == "The Dask cluster has no worker: start `dask worker` first."
+
+
+class There:
+    """Stands in for a job of the cluster that has ended."""
+
+    def __init__(self, error: BaseException | None = None, lost: bool = False) -> None:
+        self.error = error
+        self.lost = lost
+
+    def exception(self) -> BaseException | None:
+        if self.lost:
+            raise CancelledError
+        return self.error
+
+    def result(self) -> list[int]:
+        return [1, 2, 3]
+
+
+def test_what_became_of_a_job_is_passed_on() -> None:
+    ended: list[Any] = [There(), There(KeyError("wrong")), There(lost=True)]
+    futures: list[Future[Any]] = [Future() for _ in ended]
+    for future, there in zip(futures, ended, strict=True):
+        with suppress(CancelledError):
+            backends._pass_on(future, there)
+    assert futures[0].result(0) == [1, 2, 3]
+    assert isinstance(futures[1].exception(0), KeyError)
+    assert isinstance(futures[2].exception(0), CancelledError)
