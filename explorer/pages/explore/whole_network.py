@@ -111,14 +111,15 @@ def _draw(tile: Tile, dense: Evaluation, plan: Plan) -> None:
         label, tuple(lines), _shots(g, label), bar_of(measured, dense), _tag(g, used), chosen=used
     )
     st.html(sheet([card], width=TILE))
-    st.button(
+    pressed = st.button(
         _("In use") if used else _("Use {name}", name=label),
         key=f"use_{family(g.name)}",
         disabled=used,
         type="tertiary",
-        on_click=state.change,
-        kwargs={"granularity": g.name},
     )
+    if pressed:
+        state.change(granularity=g.name)
+        st.rerun()  # the whole page: a callback would draw this fragment alone
 
 
 def _tag(g: Granularity, used: bool) -> str:
