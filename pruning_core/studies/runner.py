@@ -1,6 +1,6 @@
 """Carries out a study run by run: it loads finished runs from disk and measures the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -118,18 +118,27 @@ def _serial(
     runner: "StudyRunner", folder: Path, runs: Sequence[Numbered], total: int
 ) -> Iterator[Event]:
     """The events of the runs, one after the other."""
-    task = runner.space.dataset.task
+    for left in _left(folder, runs, total, runner):
+        if isinstance(left, tuple):
+            yield from _events(runner, folder, *left, total)
+        else:
+            yield left
+
+
+def _left(
+    folder: Path, runs: Iterable[Numbered], total: int, runner: "StudyRunner"
+) -> Iterator[Numbered | RunFinished | RunElsewhere]:
+    """Each run that this process is to carry out, while it holds its lock; an event for others."""
     for held in held_runs(folder, runs, total):
         if isinstance(held, RunElsewhere):
             yield held
-        elif (saved := load_result(held[1], folder, task)) is not None:
-            yield RunFinished(held[0], total, saved, from_disk=True)
-        else:
-            yield from _events(runner, folder, held[1], held[0], total)
+            continue
+        saved = load_result(held[1], folder, runner.space.dataset.task)
+        yield held if saved is None else RunFinished(held[0], total, saved, from_disk=True)
 
 
 def _events(
-    runner: "StudyRunner", folder: Path, run: Run, number: int, total: int
+    runner: "StudyRunner", folder: Path, number: int, run: Run, total: int
 ) -> Iterator[Event]:
     """The events of one run. Its result is saved."""
     yield RunStarted(number, total, run)
@@ -155,30 +164,27 @@ def _parallel(
     backend: Backend,
 ) -> Iterator[Event]:
     """The events of the runs, as many at a time as there are workers."""
-    left: SimpleQueue[Numbered] = SimpleQueue()
+    queue: SimpleQueue[Numbered] = SimpleQueue()
     for numbered in runs:
-        left.put(numbered)
-    task = source.runner.space.dataset.task
+        queue.put(numbered)
 
     def work(workers: Workers, emit: Emit) -> None:
-        for held in held_runs(folder, _taken(left), total):
-            if isinstance(held, RunElsewhere):
-                workers.check_open()
-                emit(held)
-            elif (saved := load_result(held[1], folder, task)) is not None:
-                emit(RunFinished(held[0], total, saved, from_disk=True))
+        for left in _left(folder, _taken(queue), total, source.runner):
+            if isinstance(left, tuple):
+                _measure(workers, emit, folder, left, total)
             else:
-                _measure(workers, emit, folder, held, total)
+                workers.check_open()
+                emit(left)
 
     count = min(len(runs), backend.count())
     yield from parallel(backend, source, lambda workers: [partial(work, workers)] * count)
 
 
-def _taken(left: "SimpleQueue[Numbered]") -> Iterator[Numbered]:
+def _taken(queue: "SimpleQueue[Numbered]") -> Iterator[Numbered]:
     """The runs of a queue that several workers share."""
     with suppress(Empty):
         while True:
-            yield left.get_nowait()
+            yield queue.get_nowait()
 
 
 def _measure(workers: Workers, emit: Emit, folder: Path, numbered: Numbered, total: int) -> None:
