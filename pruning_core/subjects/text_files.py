@@ -13,6 +13,17 @@ ENDINGS = (".jsonl", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a row stands."""
+
+    line: int
+    path: Path
+
+    def __str__(self) -> str:
+        return f"Line {self.line} of {self.path}"
+
+
+@dataclass(frozen=True)
 class TextTable:
     """Texts of a file in their order. seconds: the second text of each pair, None for single texts.
 
@@ -53,7 +64,7 @@ def read_texts(
     return TextTable(tuple(texts), tuple(seconds) if second else None, tuple(labels))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(path: Path) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """Place and content of every row."""
     ending = path.suffix.lower()
     if ending not in ENDINGS:
@@ -66,7 +77,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             for row in (
                 reader := csv.DictReader(file, delimiter="," if ending == ".csv" else "\t")
             ):
-                yield f"Line {reader.line_num} of {path}", row
+                yield Place(reader.line_num, path), row
     except OSError as error:
         raise PruningError(f"The file {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -75,11 +86,11 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise PruningError(f"The file {path} is not a valid table: {error}.") from error
 
 
-def _json_rows(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json_rows(path: Path, lines: Iterator[str]) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        place = f"Line {number} of {path}"
+        place = Place(number, path)
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -89,16 +100,15 @@ def _json_rows(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, Mapping[
         yield place, row
 
 
-def _value(row: Mapping[str, Any], key: str, place: str) -> Any:
+def _value(row: Mapping[str, Any], key: str, place: Place) -> Any:
     if row.get(key) is None:
         known = ", ".join(str(name) for name in row if name is not None)
         raise PruningError(f"{place} has no '{key}'; it has: {known}.")
     return row[key]
 
 
-def _text(row: Mapping[str, Any], key: str, place: str) -> str:
+def _text(row: Mapping[str, Any], key: str, place: Place) -> str:
     value = _value(row, key, place)
     if not isinstance(value, str):
-        line, _, file = place.removeprefix("Line ").partition(" of ")
-        raise PruningError(f"'{key}' in line {line} of {file} is no text: {value!r}.")
+        raise PruningError(f"'{key}' in line {place.line} of {place.path} is no text: {value!r}.")
     return value
