@@ -32,8 +32,8 @@ MARKS = {"_": 1, "N_": 1, "n_": 2}
 """The marks of `translate`: how many of their first arguments are texts."""
 NOT_SHOWN = ("pruning_core/cli/",)
 """The start of the paths of core modules whose texts no page shows."""
-SQL = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|ALTER|PRAGMA) ")
-"""The start of commands of a data base, which no page shows."""
+SQL = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|ALTER|PRAGMA) |\w+(, \w+){4,}$|\w+ IS .*NULL$")
+"""Commands of a data base, its lists of columns and its conditions, which no page shows."""
 OPERATOR = re.compile(r" (=|==|[+]=|/|>) |\w[(\[]|return |^[*]", re.MULTILINE)
 """Code has one of these. A text that has it is code where Python can read the text."""
 LABELS = {"label", "value_label", "axis_label", "short_label", "samples", "title"}

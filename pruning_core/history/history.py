@@ -28,12 +28,7 @@ VARIABLE = "PRUNING_EXPLORER_HISTORY"
 OFF = "off"
 UNDO_SECONDS = 30 * 24 * 3600.0
 """A deleted run can be restored for so long."""
-COLUMNS = ", ".join(
-    (
-        *("id", "parent", "kind", "state", "started", "record"),
-        *("note", "tags", "pinned", "deleted", "worker"),
-    )
-)
+COLUMNS = "id, parent, kind, state, started, record, note, tags, pinned, deleted, worker"
 
 
 def history_root() -> Path | None:
@@ -125,8 +120,7 @@ class History:
     def runs(self, *, deleted: bool = False) -> tuple[Run, ...]:
         """All runs, or all deleted ones; the newest first. Those that this version cannot read are
         left out, and counted in `reading_notes`."""
-        condition = "IS NOT NULL" if deleted else "IS NULL"
-        return self._select("deleted " + condition, ())
+        return self._select("deleted IS NOT NULL" if deleted else "deleted IS NULL", ())
 
     def get(self, name: str) -> Run:
         """The run whose id is or begins with `name`, deleted or not.
