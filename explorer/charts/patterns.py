@@ -3,6 +3,8 @@
 from functools import lru_cache
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from explorer.charts.towers import towers
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
@@ -20,12 +22,16 @@ SMALL = Layer("small", "small", "conv2d", SHAPE, SHAPE)
 def pattern_png(g: Granularity) -> tuple[bytes, int, int] | None:
     """A picture with its width and height in pixels; None where a convolution has no such groups.
 
-    The groups with the least mean |w| of fixed random weights are removed.
+    The weights are random, always the same.
     """
     if supports(g, SMALL) is not None:
         return None
     weight = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    scores = to_groups(weight.abs(), g, SMALL).mean(-1)
-    ratio = 0.5 if g.fixed_ratio is None else g.fixed_ratio
-    kept = from_groups(~lowest(scores, n_removed(g, ratio, scores.shape[1])), g, SMALL)
+    kept = cut(weight, g, 0.5 if g.fixed_ratio is None else g.fixed_ratio)
     return towers(kept.numpy(), UNIT)
+
+
+def cut(weight: Float[Tensor, "8 4 3 3"], g: Granularity, ratio: float) -> Bool[Tensor, "8 4 3 3"]:
+    """What is kept of the small convolution: the groups with the least mean |w| are removed."""
+    scores = to_groups(weight.abs(), g, SMALL).mean(-1)
+    return from_groups(~lowest(scores, n_removed(g, ratio, scores.shape[1])), g, SMALL)

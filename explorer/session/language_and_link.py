@@ -1,5 +1,6 @@
 """The end of the side bar: the page's language, and a link to what is shown."""
 
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
@@ -7,21 +8,11 @@ import streamlit as st
 from explorer.session import state
 from explorer.texts.translate import LANGUAGES, _
 
-KEY = "language"
-
 
 def language_and_link() -> None:
     """One button for each language, and the link."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        state.set_widget(KEY, state.language())
-        st.segmented_control(
-            _("Language"),
-            LANGUAGES,
-            format_func=LANGUAGES.__getitem__,
-            key=KEY,
-            required=True,
-            on_change=_set_language,
-        )
+        language_control("language")
         with st.popover(_("Link"), icon=":material/link:"):
             st.caption(_("Copy the link. It opens this page with this plan and layer."))
             st.code(page_link(), language=None, wrap_lines=True)
@@ -37,12 +28,29 @@ def name_language() -> None:
     st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
 
 
+def language_control(
+    key: str, *, label_visibility: Literal["visible", "collapsed"] = "visible"
+) -> None:
+    """One button for each language. The address carries the choice."""
+    state.set_widget(key, state.language())
+    st.segmented_control(
+        _("Language"),
+        LANGUAGES,
+        format_func=LANGUAGES.__getitem__,
+        key=key,
+        required=True,
+        label_visibility=label_visibility,
+        on_change=_set_language,
+        args=(key,),
+    )
+
+
+def _set_language(key: str) -> None:
+    state.set_language(state.widget_value(key, state.language()))
+
+
 def page_link() -> str:
     """The whole address of the page that is shown."""
     address = urlsplit(str(st.context.url or ""))
     query = urlencode(state.parameters(), doseq=True)
     return address._replace(query=query, fragment="").geturl()
-
-
-def _set_language() -> None:
-    state.set_language(state.widget_value(KEY, state.language()))

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from explorer.charts.contact_sheet import Card, Shot, sheet
+from explorer.charts.patterns import SHAPE
 from explorer.charts.towers import towers
-from explorer.pages.learn.granularity import LAYER, SHAPE, small_weight
+from explorer.pages.learn.granularity import LAYER, small_weight
 from explorer.pages.learn.lesson import Drawn, address, network
 from explorer.session import cache
 from explorer.texts.formats import percent

@@ -5,21 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from explorer.charts import patterns
 from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
+from explorer.charts.patterns import SHAPE, SMALL
 from explorer.charts.towers import towers
 from explorer.pages.learn.lesson import Drawn, address, network, weight_of
 from explorer.session import cache
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
 from pruning_core.compress.storage_formats import count_layer, n_of_m_bits
-from pruning_core.granularity import Granularity, from_groups, granularity, to_groups
-from pruning_core.masks import lowest, n_removed
+from pruning_core.granularity import Granularity, granularity
 from pruning_core.plan import Plan
-from pruning_core.types import Layer
 
 LAYER = "layer1.0.conv1.weight"
-SHAPE = (8, 4, 3, 3)
-"""The part of that layer which is drawn: filters, channels, kernel."""
 VALUE_BITS = 32
 BUDGETS = (0.25, 0.5, 0.75)
 """All granularities meet each of these exactly."""
@@ -53,11 +51,8 @@ def chosen(name: str, budget: float) -> Granularity:
 
 def cut(weight: torch.Tensor, g: Granularity, budget: float) -> Cut:
     """The groups with the least mean |w| are removed."""
-    layer = Layer("small", "small", "conv2d", SHAPE, SHAPE)
-    scores = to_groups(weight.abs(), g, layer).mean(-1)
-    count = n_removed(g, budget, scores.shape[1])
-    kept = from_groups(~lowest(scores, count), g, layer)
-    counts = count_layer(layer, kept, VALUE_BITS, g)
+    kept = patterns.cut(weight, g, budget)
+    counts = count_layer(SMALL, kept, VALUE_BITS, g)
     packed = n_of_m_bits(counts)
     stored = counts.kept_groups + counts.group_fillers
     return Cut(

@@ -11,10 +11,10 @@ from explorer.pages.learn.glossary import show_terms
 from explorer.pages.learn.lesson import Drawn, Lesson
 from explorer.pages.learn.lessons import LESSONS
 from explorer.session import state
+from explorer.session.language_and_link import language_control
 from explorer.session.notices import plain
 from explorer.texts.lessons import Words, text
 from explorer.texts.lessons.terms import TERMS
-from explorer.texts.translate import LANGUAGES
 
 PROJECTOR = "<style>html { font-size: 20px !important; }</style>"
 """All sizes of the app are multiples of this one."""
@@ -42,25 +42,13 @@ def _top(words: Words, name: str) -> None:
     if name:
         row.button(words("all"), icon=":material/arrow_back:", on_click=_open, args=("",))
     row.space("stretch")
-    state.set_widget("learn_language", words.language)
-    row.segmented_control(
-        words("language"),
-        LANGUAGES,
-        format_func=LANGUAGES.__getitem__,
-        key="learn_language",
-        required=True,
-        label_visibility="collapsed",
-        on_change=_set_language,
-    )
+    with row:
+        language_control("learn_language", label_visibility="collapsed")
     large = state.page_text("projector") == "1"
     state.set_widget("learn_projector", large)
     row.toggle(words("projector"), key="learn_projector", on_change=_set_projector)
     if large:
         st.html(PROJECTOR)
-
-
-def _set_language() -> None:
-    state.set_language(state.widget_value("learn_language", "en"))
 
 
 def _set_projector() -> None:
