@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.formats import count, percent
+from explorer.texts.glossary_links import with_one_link
 from explorer.texts.help import HELP, named
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.plan import Plan
@@ -29,8 +30,11 @@ def network_form(plan: Plan, uploaded: Iterable[str]) -> None:
         tuple(networks),
         format_func=lambda name: from_core(networks[name].label) if name in networks else name,
         key="model",
-        help=f"{HELP['model']}\n\n{named(from_core(network.label), plain(network.help))}\n\n"
-        f"{plain(network.source)}",
+        help=with_one_link(
+            HELP["model"],
+            named(from_core(network.label), plain(network.help)),
+            plain(network.source),
+        ),
         on_change=_model_changed,
     )
     usable = tuple(dict.fromkeys((*datasets_of(plan.model), plan.dataset)))
@@ -42,8 +46,10 @@ def network_form(plan: Plan, uploaded: Iterable[str]) -> None:
         usable,
         format_func=lambda name: from_core(data[name].label) if name in data else name,
         key="dataset",
-        help=f"{HELP['dataset']}\n\n"
-        + named(from_core(images.label), plain(f"{images.help} {images.get}")),
+        help=with_one_link(
+            HELP["dataset"],
+            named(from_core(images.label), plain(f"{images.help} {images.get}")),
+        ),
         on_change=state.change_from_widget,
         args=("dataset",),
     )

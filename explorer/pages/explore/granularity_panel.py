@@ -18,7 +18,7 @@ from explorer.texts.help import HELP
 from explorer.texts.task_words import band_words, value_words
 from explorer.texts.translate import N_, _, from_core, in_a_row
 from pruning_core.criteria import criterion
-from pruning_core.granularity import granularity
+from pruning_core.granularity import Granularity, granularity
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE
 from pruning_core.types import Evaluation, Layer, PruningError
@@ -132,8 +132,6 @@ def _card(plan: Plan, layer: Layer, result: GranularityMask, dense: Evaluation) 
     g = result.granularity
     score = result.evaluation
     used = g.name == plan.granularity
-    fixed = "" if g.fixed_ratio is None else _("fixed {share}", share=percent(g.fixed_ratio))
-    tag = " · ".join(filter(None, (_("in use") if used else "", fixed)))
     tiles, kept = mask_picture(layer, g, result.kept)
     size = drawn_size(layer, PIXELS, CELL)
     share = percent(result.achieved)
@@ -146,8 +144,21 @@ def _card(plan: Plan, layer: Layer, result: GranularityMask, dense: Evaluation) 
     shot = Shot(mask_png(tiles, kept, size), alt, *size, smooth=True)
     lines = (
         value_words(score),
-        f"95%: {interval(score)}, n = {score.n:,}",
+        interval_line(score),
         _("{share} of its weights removed", share=share),
         from_core(g.help),
     )
-    return Card(from_core(g.label), lines, (shot,), bar_of(score, dense), tag, chosen=used)
+    return Card(
+        from_core(g.label), lines, (shot,), bar_of(score, dense), tag_of(g, used), chosen=used
+    )
+
+
+def interval_line(measured: Evaluation) -> str:
+    """The interval of a value in a card."""
+    return _("95%: {interval}, n = {n:,}", interval=interval(measured), n=measured.n)
+
+
+def tag_of(g: Granularity, used: bool) -> str:
+    """What the corner of a granularity's card says. used: it is the plan's."""
+    fixed = "" if g.fixed_ratio is None else _("fixed {share}", share=percent(g.fixed_ratio))
+    return " · ".join(filter(None, (_("in use") if used else "", fixed)))

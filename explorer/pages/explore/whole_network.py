@@ -6,10 +6,11 @@ import streamlit as st
 
 from explorer.charts.contact_sheet import Card, Shot, bar_of, sheet
 from explorer.charts.patterns import pattern_png
+from explorer.pages.explore.granularity_panel import interval_line, tag_of
 from explorer.session import cache, state
 from explorer.session.axis_forms import families, family, refusal
 from explorer.session.notices import show_errors
-from explorer.texts.formats import interval, percent
+from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from explorer.texts.task_words import value_words
 from explorer.texts.translate import _, from_core
@@ -101,14 +102,14 @@ def _draw(tile: Tile, dense: Evaluation, plan: Plan) -> None:
     measured, counts = tile.measured, tile.counts
     lines = [
         value_words(measured),
-        _("95%: {interval}, n = {n:,}", interval=interval(measured), n=measured.n),
+        interval_line(measured),
         _("{share} of the prunable weights removed", share=percent(counts.sparsity_masked)),
     ]
     if counts.thinned_macs is not None:
         share = percent(counts.thinned_macs / counts.macs, 0)
         lines.append(_("{share} of the MACs in a thinned network", share=share))
     card = Card(
-        label, tuple(lines), _shots(g, label), bar_of(measured, dense), _tag(g, used), chosen=used
+        label, tuple(lines), _shots(g, label), bar_of(measured, dense), tag_of(g, used), chosen=used
     )
     st.html(sheet([card], width=TILE))
     pressed = st.button(
@@ -120,11 +121,6 @@ def _draw(tile: Tile, dense: Evaluation, plan: Plan) -> None:
     if pressed:
         state.change(granularity=g.name)
         st.rerun()  # the whole page: a callback would draw this fragment alone
-
-
-def _tag(g: Granularity, used: bool) -> str:
-    fixed = _("fixed {share}", share=percent(g.fixed_ratio)) if g.fixed_ratio is not None else ""
-    return " · ".join(filter(None, (_("in use") if used else "", fixed)))
 
 
 def _shots(g: Granularity, label: str) -> tuple[Shot, ...]:
