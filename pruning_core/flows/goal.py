@@ -209,14 +209,15 @@ def ending_words(rounds: Sequence[GoalRound], write: Write = _task_text) -> str:
             f"{write(missed[-1].evaluation.value, task)}, the goal is {goal_words(last, write)}. "
             f"{result}"
         )
-    notes = "".join(f" {note}" for note in last.notes)
+    further = "A higher sparsity in the plan lets the flow go on."
     if last.reached:
-        return f"Round {last.round} met the budget of {budget_words(last)}.{notes}"
-    unmet = f", but not the budget of {budget_words(last)}" if last.budgets else ""
-    return (
-        f"All {last.rounds} rounds kept the goal{unmet}. "
-        f"A higher sparsity in the plan lets the flow go on.{notes}"
-    )
+        said = [f"Round {last.round} met the budget of {budget_words(last)}."]
+    elif last.budgets:
+        budget = budget_words(last)
+        said = [f"All {last.rounds} rounds kept the goal, but not the budget of {budget}.", further]
+    else:
+        said = [f"All {last.rounds} rounds kept the goal.", further]
+    return " ".join((*said, *last.notes))
 
 
 def round_words(end: GoalRound) -> str:
@@ -233,10 +234,7 @@ def round_words(end: GoalRound) -> str:
 def budget_words(end: GoalRound) -> str:
     """The budgets with what remains: 50.0% of the MACs (49.9% remain)."""
     left = end.remaining
-    words = ""
-    for name, keep in reversed(tuple(end.budgets.items())):
-        if words:
-            words = f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain) and {words}"
-        else:
-            words = f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain)"
-    return words
+    return " and ".join(
+        f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain)"
+        for name, keep in end.budgets.items()
+    )

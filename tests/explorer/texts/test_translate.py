@@ -1,5 +1,6 @@
 """Texts of the app and of the core in the page's language."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from explorer.session.url import read
 from explorer.texts import translate
 from explorer.texts.help import HELP
 from explorer.texts.run_words import field_words
-from explorer.texts.translate import LANGUAGES, _, from_core, in_a_row, language_of, n_
+from explorer.texts.translate import LANGUAGES, PLACE, _, from_core, in_a_row, language_of, n_
 
 KNOWN = {
     "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
@@ -123,3 +124,19 @@ def test_a_long_foreign_text_stays_english_and_takes_no_time() -> None:
     for piece in ("a: ", "Aa bb. ", "x y, ", "((a) (b)) "):
         text = (piece * 800)[:1500]
         assert from_core(text) == text
+
+
+@pytest.mark.usefixtures("zh")
+def test_a_point_in_a_number_ends_no_sentence() -> None:
+    """Every template gives its own translation with such values, and so does a list of budgets."""
+    templates = json.loads((translate.FOLDER / translate.TEMPLATES).read_text("utf-8"))
+    for template in filter(PLACE.search, templates):
+        text = PLACE.sub("12.5%", template)
+        if len(text) <= translate.MOST_LETTERS:
+            assert from_core(text) == translate._filled(
+                _(template), dict.fromkeys(PLACE.findall(template), "12.5%")
+            ), template
+    budgets = "50.0% of the MACs (49.9% remain) and 30.0% of the parameters (29.9% remain)"
+    assert from_core(f"Round 3 met the budget of {budgets}.") == (
+        "第 3 轮达到了预算：MACs 的 50.0%（剩余 49.9%）和参数的 30.0%（剩余 29.9%）。"
+    )
