@@ -33,14 +33,18 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     >>> round(low, 3), round(high, 3)
     (0.826, 0.945)
     """
-    from scipy.stats import binomtest  # takes 1 s to import, so not before it is needed
-
     if not 0 <= correct <= n:
         raise PruningError(f"{correct} of {n} is not a fraction.")
     if n == 0:
         return 0.0, 1.0
-    interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    p = correct / n
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    whole = 2 * (n + z**2)
+    middle = (2 * n * p + z**2) / whole
+    half = z / whole * math.sqrt(4 * n * p * (1 - p) + z**2)
+    low = 0.0 if correct == 0 else middle - half
+    high = 1.0 if correct == n else middle + half
+    return low, high
 
 
 def paired_interval(
