@@ -11,6 +11,16 @@ from pruning_core.tasks import change
 from tests.core.toy import refusal
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 50, 512, 10_000])
+def test_wilson_is_scipys(n: int) -> None:
+    from scipy.stats import binomtest
+
+    for correct in sorted({0, 1, n // 3, n // 2, n - 1, n}):
+        for confidence in (0.8, 0.95, 0.99):
+            scipys = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+            assert wilson_interval(correct, n, confidence) == pytest.approx(scipys, abs=1e-12)
+
+
 def test_paired_without_any_change_has_a_closed_form() -> None:
     z2 = 1.959964**2
     assert paired_interval(0, 0, 50) == pytest.approx((-z2 / (50 + z2), z2 / (50 + z2)), abs=1e-6)
