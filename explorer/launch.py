@@ -11,6 +11,7 @@ from pathlib import Path
 
 from streamlit.web import cli
 
+from explorer.limits import add_limits, set_limits
 from pruning_core import __version__
 from pruning_core.cli.options import add_subject
 from pruning_core.evaluation.thread_pool import thread_count
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         name_subjects(options.subject)
         if options.token is not None:
             os.environ[TOKEN] = checked_token(options.token)
+        upload_mb = set_limits(options).upload_mb
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
@@ -53,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.host not in LOCAL_NAMES and not os.environ.get(TOKEN):
         print("Everyone who can reach this address can use the app. --token TEXT asks for a token.")
     arguments = streamlit_arguments(options.host, port, options.allow_host)
+    arguments += ["--server.maxUploadSize", str(upload_mb)]
     cli.main(arguments, prog_name="streamlit", standalone_mode=False)
     return 0
 
@@ -92,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         "it for several; default: the address of --host, and any name where that is 0.0.0.0 or ::",
     )
     add_subject(command)
+    add_limits(command)
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command
 

@@ -26,8 +26,8 @@ def setting(default: bool | int | float, least: int | float, most: int | float, 
     return field(default=default, metadata={"setting": (default, least, most, text)})
 
 
-def settings_of(entry: Entry) -> tuple[Setting, ...]:
-    """The settings of a choice."""
+def settings_of(entry: Any) -> tuple[Setting, ...]:
+    """The settings of a choice, or of another dataclass that has some."""
     return tuple(
         Setting(name, *entry.metadata["setting"])
         for name, entry in entry.__dataclass_fields__.items()
@@ -47,7 +47,7 @@ def with_settings(registry: Mapping[str, Choice], text: str, axis: str) -> Choic
     values: dict[str, Any] = {}
     for part in values_text.split(",") if values_text else ():
         key, _, value = part.partition("=")
-        values[key] = _value(find(known, key, f"setting of {name} called"), value)
+        values[key] = value_of(find(known, key, f"setting of {name} called"), value)
     return replace(chosen, **values)
 
 
@@ -65,7 +65,8 @@ def text_of(registry: Mapping[str, Choice], name: str, chosen: Choice) -> str:
     return f"{name}:{','.join(parts)}" if parts else name
 
 
-def _value(setting: Setting, text: str) -> bool | int | float:
+def value_of(setting: Setting, text: str) -> bool | int | float:
+    """The value of a text. Raises PruningError for no number, or one outside the range."""
     try:
         number = float(text) if isinstance(setting.default, float) else int(text)
     except ValueError as error:

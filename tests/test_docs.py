@@ -2,12 +2,12 @@
 
 import re
 import tomllib
-from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from explorer.jobs.queue import JobQueue
+from explorer.limits import Limits
+from explorer.limits import markdown as limits_table
 from explorer.pages.learn.lessons import LESSONS
 from explorer.session.notices import MOST_NOTES
 from explorer.session.url import MAX_LENGTH
@@ -153,15 +153,11 @@ def test_a_finer_granularity_keeps_more_accuracy_in_the_table() -> None:
 
 
 def test_the_limits_of_a_server_are_those_of_the_code() -> None:
-    queue = signature(JobQueue.__init__).parameters
+    """If not: python -c "from explorer.limits import markdown; print(markdown())"."""
+    assert limits_table() in text(DOCS / "serving.md")
     config = tomllib.loads(text(ROOT / ".streamlit" / "config.toml"))["server"]
+    assert config["maxUploadSize"] == Limits().upload_mb
     rows = {
-        "compute at the same time": f"{queue['max_running'].default}",
-        "waiting runs": f"{queue['max_queued'].default}",
-        "active runs of one browser": f"{queue['max_active_per_owner'].default}",
-        "time of one run": f"{queue['max_seconds'].default / 3600:g} hours",
-        "without an open page": f"{queue['grace'].default:g}",
-        "| upload |": f"{config['maxUploadSize']} MB",
         "uploads that are kept": f"{MAX_STORED >> 30} GB in all",
         "parameter of an address": f"{MAX_LENGTH:,} characters",
         "notes about an address": f"{MOST_NOTES}",

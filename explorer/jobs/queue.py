@@ -1,8 +1,9 @@
 """The queue of background jobs: which jobs run, wait, stop and are deleted.
 
 A job belongs to the browser that started it (`explorer.session.owners`). No other browser can see
-it. `max_running` jobs compute at a time; the others wait in the queue. An owner without an open
-page keeps the jobs for `grace` seconds, so a reload or a short loss of connection does no harm.
+it. Some jobs compute at a time (`explorer.limits`); the others wait in the queue. An owner without
+an open page keeps the jobs for the grace time, so a reload or a short loss of connection does no
+harm.
 After that each job stops within one step and is deleted with its result; `abandoned_notice` gives
 a sentence about it. This module does not use Streamlit. The threads are daemons and run core code
 only.
@@ -14,10 +15,13 @@ from collections import deque
 from collections.abc import Callable
 
 from explorer.jobs.job import Job, MakeEvents, Snapshot
+from explorer.limits import Limits
+from explorer.memory import is_full
 from explorer.texts.translate import N_
 from pruning_core.types import PruningError
 
 MAX_NOTICES = 200
+NORMAL = Limits()
 DELETED = N_(
     "{title}: its result was deleted, because this app was not open in your browser for {seconds} "
     "seconds. The plan is still in the address: you can start it again."
@@ -33,34 +37,23 @@ class JobQueue:
 
     owner (in all methods): the secret name of a browser.
     is_connected: returns True while that owner has an open page.
-    max_running: jobs that compute at the same time.
-    max_queued: queued jobs of all owners together.
-    max_active_per_owner: queued and running jobs of one owner.
+    limits: of jobs and of memory.
     max_finished_per_owner: finished jobs of one owner; older ones are deleted.
-    grace: seconds without an open page after which an owner's jobs stop.
     """
 
     def __init__(
         self,
         is_connected: Callable[[str], bool] = lambda owner: True,
+        limits: Limits = NORMAL,
         *,
-        max_running: int = 1,
-        max_queued: int = 8,
-        max_active_per_owner: int = 2,
         max_finished_per_owner: int = 6,
-        grace: float = 60.0,
-        max_seconds: float = 2 * 3600.0,
         max_events: int = 500_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._is_connected = is_connected
         self._clock = clock
-        self._grace = grace
-        self._max_running = max_running
-        self._max_queued = max_queued
-        self._max_active_per_owner = max_active_per_owner
+        self._limits = limits
         self._max_finished_per_owner = max_finished_per_owner
-        self._max_seconds = max_seconds
         self._max_events = max_events
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
@@ -72,17 +65,26 @@ class JobQueue:
     def start(
         self, owner: str, kind: str, title: str, make_events: MakeEvents, about: object = None
     ) -> Job:
-        """Adds a job to the queue. It runs as soon as fewer than `max_running` jobs run.
+        """Adds a job to the queue. It runs as soon as fewer than `running_jobs` jobs run.
 
         kind: the page finds its jobs by it, such as "train" or "scan".
         about: any object; the job's snapshots return it unchanged.
 
-        Raises PruningError when this owner has too many active jobs, or when the queue is full.
+        Raises PruningError when this owner has too many active jobs, when the queue is full, or
+        when the memory is used up.
         """
         self.stop_abandoned()
         with self._lock:
             self._check_space(owner)
-            job = Job(owner, kind, title, make_events, self._max_seconds, self._max_events, about)
+            job = Job(
+                owner,
+                kind,
+                title,
+                make_events,
+                60 * self._limits.job_minutes,
+                self._max_events,
+                about,
+            )
             self._jobs[job.id] = job
             self._queue.append(job)
             self._notices.pop((owner, kind), None)
@@ -121,13 +123,13 @@ class JobQueue:
     def abandoned_notice(self, owner: str, kind: str) -> str | None:
         """Why the owner's last job of that kind was deleted, or None.
 
-        A job is deleted when the owner has no open page for `grace` seconds.
+        A job is deleted when the owner has no open page for the grace time.
         """
         with self._lock:
             return self._notices.get((owner, kind))
 
     def stop_abandoned(self) -> None:
-        """Stops the jobs of owners without an open page for `grace` seconds; deletes them."""
+        """Stops the jobs of owners without an open page for the grace time; deletes them."""
         with self._lock:
             for job in list(self._jobs.values()):
                 if self._is_abandoned(job.owner):
@@ -153,30 +155,34 @@ class JobQueue:
     def _check_space(self, owner: str) -> None:
         """Raises PruningError when the owner may not start another job now."""
         active = [job for job in self._jobs.values() if job.owner == owner and job.active]
-        if len(active) >= self._max_active_per_owner:
+        if len(active) >= self._limits.jobs_per_browser:
             raise PruningError(
                 N_(
                     "'{title}' is not finished. Wait until it ends or stop it, then start the next "
                     "one."
                 ).format(title=active[0].title)
             )
-        if sum(job.active for job in self._queue) >= self._max_queued:
+        if sum(job.active for job in self._queue) >= self._limits.waiting_jobs:
             raise PruningError(N_("The queue is full with other people's jobs; try again later."))
+        if is_full(self._limits.memory_mb):
+            raise PruningError(
+                N_("The memory of this server is used up; try again when other work has ended.")
+            )
 
     def _is_abandoned(self, owner: str) -> bool:
-        """True when the owner has had no open page for `grace` seconds."""
+        """True when the owner has had no open page for the grace time."""
         with self._lock:
             if self._is_connected(owner):
                 self._disconnected_since.pop(owner, None)
                 return False
             since = self._disconnected_since.setdefault(owner, self._clock())
-            return self._clock() - since >= self._grace
+            return self._clock() - since >= self._limits.grace_seconds
 
     def _add_notice(self, job: Job) -> None:
         happened = DELETED if job.status == "done" else STOPPED
         self._notices.pop((job.owner, job.kind), None)
         self._notices[job.owner, job.kind] = happened.format(
-            title=job.title, seconds=f"{self._grace:.0f}"
+            title=job.title, seconds=f"{self._limits.grace_seconds:.0f}"
         )
         while len(self._notices) > MAX_NOTICES:
             del self._notices[next(iter(self._notices))]
@@ -195,7 +201,7 @@ class JobQueue:
 
     def _run_queued(self) -> None:
         with self._lock:
-            while self._queue and len(self._threads) < self._max_running:
+            while self._queue and len(self._threads) < self._limits.running_jobs:
                 job = self._queue.popleft()
                 thread = threading.Thread(
                     target=self._run, args=(job,), name=f"job-{job.kind}-{job.id[:8]}", daemon=True

@@ -21,6 +21,7 @@ from streamlit.runtime import exists, get_instance
 from torch import nn
 
 from explorer.jobs.queue import JobQueue
+from explorer.limits import limits
 from explorer.session import runnable_plan as runnable
 from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
@@ -164,7 +165,7 @@ def owners() -> Owners:
 @cache
 def jobs() -> JobQueue:
     """The background jobs of this process. Each browser sees only its own."""
-    queue = JobQueue(owners().is_connected)
+    queue = JobQueue(owners().is_connected, limits())
     atexit.register(queue.close, 1.0)
     return queue
 

@@ -10,6 +10,7 @@ import pytest
 
 from explorer.jobs.job import Job
 from explorer.jobs.queue import JobQueue
+from explorer.limits import Limits
 from pruning_core.types import Cancelled, PruningError
 
 
@@ -190,7 +191,7 @@ def test_other_owners_cannot_see_or_stop_a_job(jobs: JobQueue) -> None:
 
 
 def test_an_owner_has_a_limited_number_of_active_jobs() -> None:
-    jobs = JobQueue(max_active_per_owner=1)
+    jobs = JobQueue(limits=Limits(jobs_per_browser=1))
     gate = Gate()
     job = start(jobs, gate)
     with pytest.raises(PruningError, match="'Fine-tuning' is not finished"):
@@ -202,7 +203,7 @@ def test_an_owner_has_a_limited_number_of_active_jobs() -> None:
 
 
 def test_the_queue_is_limited_over_all_owners() -> None:
-    jobs = JobQueue(max_queued=1)
+    jobs = JobQueue(limits=Limits(waiting_jobs=1))
     gate = Gate()
     start(jobs, gate)
     start(jobs, gate, "bob")
@@ -226,7 +227,7 @@ def test_old_finished_jobs_are_deleted() -> None:
 def test_a_closed_tab_stops_and_deletes_the_job_after_the_grace_time() -> None:
     now = [0.0]
     connected = {"ann"}
-    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
     gate = Gate()
     job = start(jobs, gate)
     gate.release()
@@ -249,7 +250,7 @@ def test_a_closed_tab_stops_and_deletes_the_job_after_the_grace_time() -> None:
 def test_an_owner_who_returns_in_time_keeps_the_job() -> None:
     now = [0.0]
     connected = {"ann"}
-    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
     gate = Gate()
     job = start(jobs, gate)
     connected.clear()
@@ -268,7 +269,7 @@ def test_an_owner_who_returns_in_time_keeps_the_job() -> None:
 def test_results_of_an_ended_session_are_deleted() -> None:
     now = [0.0]
     connected = {"ann"}
-    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
     job = start(jobs, lambda: iter([1]))
     until(lambda: not job.active)
     connected.clear()
@@ -282,7 +283,7 @@ def test_results_of_an_ended_session_are_deleted() -> None:
 def test_an_owner_who_returns_too_late_has_a_notice_until_the_next_start() -> None:
     now = [0.0]
     connected = {"ann"}
-    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
     gate = Gate()
     start(jobs, gate)
     until(gate.entered.is_set)
@@ -302,7 +303,10 @@ def test_an_owner_who_returns_too_late_has_a_notice_until_the_next_start() -> No
 
 @pytest.mark.parametrize(
     ("limits", "message"),
-    [({"max_events": 3}, "more than 3 steps"), ({"max_seconds": -1.0}, "took longer")],
+    [
+        ({"max_events": 3}, "more than 3 steps"),
+        ({"limits": Limits(job_minutes=-1.0)}, "took longer"),
+    ],
 )
 def test_a_job_without_end_is_stopped(limits: dict[str, Any], message: str) -> None:
     def endless() -> Iterator[int]:

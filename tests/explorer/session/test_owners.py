@@ -3,6 +3,7 @@
 import pytest
 
 from explorer.jobs.queue import JobQueue
+from explorer.limits import Limits
 from explorer.session.owners import MAX_SESSIONS, Owners, browser_id
 
 TOKEN = bytes(range(16))
@@ -60,7 +61,7 @@ def test_a_job_continues_after_a_reload_within_the_grace_time() -> None:
     now = [0.0]
     tabs = {"before"}
     owners = Owners(tabs.__contains__)
-    jobs = JobQueue(owners.is_connected, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(owners.is_connected, Limits(grace_seconds=60), clock=lambda: now[0])
     owners.add_session("ann", "before")
     job = jobs.start("ann", "train", "Fine-tuning", lambda: iter([1]))
     tabs.clear()

@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.jobs.job import Snapshot
 from explorer.jobs.queue import JobQueue
+from explorer.limits import Limits
 from explorer.session import cache
 from explorer.training.status import asked_for
 from pruning_core.plan import Plan
@@ -96,7 +97,7 @@ def start_two() -> None:
 
 
 def test_a_run_that_cannot_start_is_a_sentence_in_the_side_bar() -> None:
-    jobs = JobQueue(max_active_per_owner=1, max_running=0)
+    jobs = JobQueue(limits=Limits(jobs_per_browser=1, running_jobs=0))
     with patch.object(cache, "jobs", lambda: jobs):
         words = [text.value for text in opened(start_two, {}).text]
     assert words[:2] == ["Run a", "none"]

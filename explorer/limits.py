@@ -1,0 +1,128 @@
+"""The limits of a server: one table for the flags, the environment, the help and the docs."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from explorer.memory import resident_mb
+from pruning_core.settings import Setting, setting, settings_of, value_of
+from pruning_core.training.config import MAX_EPOCHS
+from pruning_core.types import PruningError
+
+DEMO = {"upload_mb": "0", "epochs": "3"}
+"""The limits of a demonstration that are not set otherwise."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server gives to its visitors."""
+
+    upload_mb: int = setting(400, 0, 100_000, "megabytes of one upload; 0: no uploads")
+    sessions: int = setting(
+        50, 1, 10_000, "open pages of all browsers; another one is asked to come back later"
+    )
+    memory_mb: int = setting(
+        0,
+        0,
+        999_999,
+        "megabytes of resident memory above which no new page and no new run starts; 0: no limit",
+    )
+    running_jobs: int = setting(1, 1, 64, "background runs that compute at the same time")
+    waiting_jobs: int = setting(8, 0, 10_000, "waiting runs, of all browsers")
+    jobs_per_browser: int = setting(2, 1, 1000, "active runs of one browser")
+    job_minutes: float = setting(120.0, 0.1, 100_000.0, "minutes of one run")
+    grace_seconds: float = setting(
+        60.0, 1.0, 100_000.0, "seconds without an open page after which a browser's runs stop"
+    )
+    epochs: int = setting(MAX_EPOCHS, 0, MAX_EPOCHS, "epochs of one training")
+    demo: bool = setting(
+        False,
+        0,
+        1,
+        "a demonstration: the run history is for reading only, nothing of a visitor is kept, and "
+        "where they are not set, there are no uploads and 3 epochs",
+    )
+
+
+def limits(given: Mapping[str, str] | None = None) -> Limits:
+    """The limits that the environment variables set. given: these variables instead.
+
+    Raises PruningError for a value that is no number or is outside its range.
+    """
+    variables = os.environ if given is None else given
+    texts = {
+        entry.name: text
+        for entry in settings_of(Limits)
+        if (text := variables.get(variable(entry.name), ""))
+    }
+    if texts.get("demo", "0") != "0":
+        texts = DEMO | texts
+    values: dict[str, Any] = {
+        entry.name: value_of(_named(entry), texts[entry.name])
+        for entry in settings_of(Limits)
+        if entry.name in texts
+    }
+    return Limits(**values)
+
+
+def add_limits(command: argparse.ArgumentParser) -> None:
+    """Adds a flag for each limit."""
+    group = command.add_argument_group(
+        "limits", "Each can be set by an environment variable instead: PRUNING_EXPLORER_SESSIONS."
+    )
+    for entry in settings_of(Limits):
+        if isinstance(entry.default, bool):
+            group.add_argument(flag(entry.name), action="store_const", const="1", help=entry.help)
+        else:
+            text = f"{entry.help}; {entry.least:g} to {entry.most:,g}, default {entry.default:,g}"
+            group.add_argument(flag(entry.name), metavar="N", help=text)
+
+
+def set_limits(options: argparse.Namespace) -> Limits:
+    """Sets the environment variables of the flags that are given, for the pages.
+
+    Raises PruningError for a wrong value, and sets nothing.
+    """
+    given = {
+        variable(entry.name): text
+        for entry in settings_of(Limits)
+        if (text := getattr(options, entry.name)) is not None
+    }
+    chosen = limits({**os.environ, **given})
+    if chosen.memory_mb and resident_mb() is None:
+        raise PruningError(
+            f"{flag('memory_mb')} needs Linux: this system does not say how much memory is used."
+        )
+    os.environ.update(given)
+    return chosen
+
+
+def variable(name: str) -> str:
+    """The environment variable of a limit: PRUNING_EXPLORER_UPLOAD_MB."""
+    return f"PRUNING_EXPLORER_{name.upper()}"
+
+
+def flag(name: str) -> str:
+    """The flag of a limit: --upload-mb."""
+    return f"--{name.replace('_', '-')}"
+
+
+def markdown() -> str:
+    """The table of the docs, a row for each limit."""
+    lines = ["| flag | variable | limits | range | default |", "|---|---|---|---|---|"]
+    for entry in settings_of(Limits):
+        range_text, default = f"{entry.least:g} to {entry.most:,g}", f"{entry.default:,g}"
+        if isinstance(entry.default, bool):
+            range_text, default = "0 or 1", "0"
+        lines.append(
+            f"| `{flag(entry.name)}` | `{variable(entry.name)}` | {entry.help} | {range_text} | "
+            f"{default} |"
+        )
+    return "\n".join(lines)
+
+
+def _named(entry: Setting) -> Setting:
+    """The setting under the names by which a user sets it, for error messages."""
+    return replace(entry, name=f"{flag(entry.name)} ({variable(entry.name)})")
