@@ -16,7 +16,8 @@ from benchmarks.timing import Row, command, interleaved
 from pruning_core.masks import lowest
 from pruning_core.model.inventory import inventory
 from pruning_core.training.config import TrainConfig
-from pruning_core.training.fine_tune import Hook, _Run, _start
+from pruning_core.training.fine_tune import _Run, _start
+from pruning_core.training.hook import StatelessHook
 from pruning_core.types import Dataset, Masks
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
@@ -68,7 +69,9 @@ def row(rounds: int) -> Row:
     assert isinstance(x, Tensor)
 
     def our_step(used: Masks) -> Callable[[], object]:
-        run: _Run = _start(model, used, layers, {}, data, config, torch.device("cpu"), Hook())
+        run: _Run = _start(
+            model, used, layers, {}, data, config, torch.device("cpu"), StatelessHook()
+        )
         run.model.train()
         return lambda: run.update(x, y, 0, 1)
 

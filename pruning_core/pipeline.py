@@ -13,6 +13,7 @@ from pruning_core.flows import FlowContext, Share, flow
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
+from pruning_core.training.journal import Journal
 from pruning_core.types import (
     Dataset,
     Epoch,
@@ -25,6 +26,7 @@ from pruning_core.types import (
     Pruned,
     Ratios,
     Report,
+    Resumed,
     Split,
     Step,
     Tuned,
@@ -34,7 +36,7 @@ from pruning_core.zoo import probe
 
 SMALL = 64
 """Images of at most this many pixels a side are measured on the whole test split."""
-Event = Pruned | Step | Epoch | Tuned | GoalRound | Finished
+Event = Pruned | Resumed | Step | Epoch | Tuned | GoalRound | Finished
 Costs = Mapping[str, Callable[[Plan, Workspace, Masks], Share]]
 """What is measured of a network with such masks, by the names of a goal's budgets."""
 NO_COSTS: Costs = {}
@@ -163,7 +165,11 @@ def final_test_split(plan: Plan, space: Workspace) -> Split:
 
 
 def prune(
-    plan: Plan, space: Workspace, device: torch.device | None = None, costs: Costs = NO_COSTS
+    plan: Plan,
+    space: Workspace,
+    device: torch.device | None = None,
+    costs: Costs = NO_COSTS,
+    journal: Journal | None = None,
 ) -> Iterator[Event]:
     """Runs the plan's flow; the last event carries masks, report and accuracies.
 
@@ -172,6 +178,8 @@ def prune(
     test split: dense; pruned (the final masks on the base weights, repaired as the plan says);
     recalibrated (the masks on the base weights with new batch-norm statistics); tuned.
     costs: for a flow whose goal has a budget of bytes or time: `compress.goal_costs.COSTS`.
+    journal: its trainings go on from what an interrupted run kept there (`fine_tune`). Measure the
+    networks of Pruned events by `journal.measured`: those of before the interruption are gone.
     Raises PruningError where the plan cannot be carried out.
 
     >>> from pruning_core import Finished, Plan, TrainConfig, open_workspace
@@ -184,7 +192,7 @@ def prune(
     model = space.model
     masks = Masks()
     goal: list[GoalRound] = []
-    for event in flow(plan.flow)(flow_context(plan, space, device, costs)):
+    for event in flow(plan.flow)(flow_context(plan, space, device, costs, journal)):
         yield event
         if isinstance(event, GoalRound):
             goal.append(event)
@@ -196,12 +204,16 @@ def prune(
 
 
 def flow_context(
-    plan: Plan, space: Workspace, device: torch.device | None = None, costs: Costs = NO_COSTS
+    plan: Plan,
+    space: Workspace,
+    device: torch.device | None = None,
+    costs: Costs = NO_COSTS,
+    journal: Journal | None = None,
 ) -> FlowContext:
     """The plan as a flow works with it. Raises PruningError where it can prune no layer."""
     resolved = plan.resolve(space)
     own = {name: partial(cost, plan, space) for name, cost in costs.items()}
-    return FlowContext(resolved, resolved.layers, plan.fine_tune, device, own)
+    return FlowContext(resolved, resolved.layers, plan.fine_tune, device, own, journal)
 
 
 def measure_states(

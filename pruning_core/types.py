@@ -183,6 +183,17 @@ class Step:
     loss: float
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """An interrupted training goes on after that epoch. steps: how many of it follow as they were
+    reported before.
+    """
+
+    epoch: int
+    epochs: int
+    steps: int
+
+
 @dataclass(frozen=True, eq=False)
 class Epoch:
     """One epoch of training is done.

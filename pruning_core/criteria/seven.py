@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,16 @@ class Moments:
         self.steps += 1
         self._m = self.beta1 * self._m + (1 - self.beta1) * (g if self.signed else g.abs())
         self._v = self.beta2 * self._v + (1 - self.beta2) * g.square()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it needs to go on."""
+        return {"steps": self.steps, "m": self._m, "v": self._v}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self.steps = state["steps"]
+        self._m = state["m"]
+        self._v = state["v"]
 
     def factor(self) -> Tensor:
         """The noise factor c = |m^| / (sqrt(v^) + 1e-9).
@@ -80,6 +91,18 @@ class AccumulatedScores:
             if masks and name in masks:
                 total = total.masked_fill(~masks[name], 0)
             self.scores[name] = total
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it needs to go on."""
+        moments = {name: own.state_dict() for name, own in self._moments.items()}
+        return {"moments": moments, "scores": self.scores}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self.scores = state["scores"]
+        self._moments = {name: Moments(*self._settings) for name in state["moments"]}
+        for name, moments in self._moments.items():
+            moments.load_state_dict(state["moments"][name])
 
 
 def noise_factors(

@@ -25,7 +25,8 @@ from pruning_core.model.mask_forms import removed_places
 from pruning_core.schedule import agp
 from pruning_core.settings import setting
 from pruning_core.tied_layers import tied_parts
-from pruning_core.training.fine_tune import Hook
+from pruning_core.training.hook import Hook
+from pruning_core.training.state_files import KeptOptimizer, State, placed_like
 from pruning_core.types import GroupScores, Layer, Masks, Pruned, PruningError
 
 LOW = -0.1
@@ -153,6 +154,7 @@ class _Gating(Hook):
         self._when = shares(update_steps(context, 0.0, flow.end, FRAMES), agp)
         self._budget = 1.0
         self._u = torch.Generator().manual_seed(context.config.seed)
+        self._masks: Masks = {}
         self._zeros: list[tuple[nn.Parameter, Tensor]] = []
         self._events = 0
 
@@ -221,6 +223,39 @@ class _Gating(Hook):
         self._multiply(noisy=(done + 1) % per_epoch != 0 and done not in self._when)
         return (self._pruned(self._when[done]),) if done in self._when else ()
 
+    def state_dict(self) -> State:
+        return {
+            "log_alpha": self._log_alpha,
+            "optimizer": KeptOptimizer(self._optimizer).state_dict(),
+            "u": self._u.get_state(),
+            "budget": self._budget,
+            "events": self._events,
+            "values": self._values,
+            "masks": self._masks,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        with torch.no_grad():
+            self._log_alpha.copy_(state["log_alpha"])
+        KeptOptimizer(self._optimizer).load_state_dict(state["optimizer"])
+        self._budget = state["budget"]
+        self._events = state["events"]
+        for name, value in state["values"].items():
+            self._values[name] = placed_like(value, self._parameters[name])
+        if self.settled:
+            self._hold(state["masks"])
+        else:
+            self._multiply(noisy=False)  # as at the end of every epoch
+        self._u.set_state(state["u"])
+
+    def _hold(self, masks: Masks) -> None:
+        """Makes these the final masks."""
+        space = self._context.plan.space
+        dependent = self._context.plan.dependent_masks(masks)
+        self._masks = masks
+        self._zeros = removed_places(self._model, masks, space.layers, dependent)
+        self._set_zeros()
+
     def _pruned(self, share: float) -> Pruned:
         """The masks at a share of the target, which is the next budget; the last ones stay."""
         plan = self._context.plan
@@ -228,9 +263,7 @@ class _Gating(Hook):
         self._budget = self._structure.cost(masks)
         self._events += 1
         if self.settled:
-            dependent = plan.dependent_masks(masks)
-            self._zeros = removed_places(self._model, masks, plan.space.layers, dependent)
-            self._set_zeros()
+            self._hold(masks)
         model = plan.masked_copy(masks, evaluation_copy(self._model))
         return Pruned(self._events, len(self._when), share, ratios, masks, model)
 

@@ -30,6 +30,7 @@ from pruning_core.model.precision import set_types, types_of
 from pruning_core.schedule import agp
 from pruning_core.settings import setting
 from pruning_core.training.config import learning_rate
+from pruning_core.training.state_files import KeptOptimizer, KeptTensors, State
 from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
 
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
@@ -153,6 +154,7 @@ class Gradual(GoalSettings):
         rule = Timed(
             when,
             lambda state, fraction: next_masks(context, state.snapshot(), state.masks, fraction),
+            kept={},
         )
         yield from train_with_rule(context, rule, context.model, {}, regrows=False)
 
@@ -238,7 +240,14 @@ class Movement(FlowDefaults):
         def choose(state: StepState, fraction: float) -> Chosen:
             return context.plan.choose(context.pooled(scores, "sum"), fraction)
 
-        rule = Timed(when, choose, watch, keeps_values=True, reads_previous=True)
+        rule = Timed(
+            when,
+            choose,
+            watch,
+            keeps_values=True,
+            reads_previous=True,
+            kept={"scores": KeptTensors(scores), "optimizer": KeptOptimizer(optimizer)},
+        )
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)
 
     def _optimizer(self, scores: list[Tensor]) -> torch.optim.Optimizer:
@@ -283,6 +292,16 @@ class UncertainImportance:
         self._uncertainty[name] = (
             self._beta2 * self._uncertainty.get(name, nothing) + (1 - self._beta2) * deviation
         )
+
+    def state_dict(self) -> State:
+        averages = {"sum": self._sum, "mean": self._mean, "uncertainty": self._uncertainty}
+        return {"steps": self._steps, **averages}
+
+    def load_state_dict(self, state: State) -> None:
+        self._steps = state["steps"]
+        self._sum = state["sum"]
+        self._mean = state["mean"]
+        self._uncertainty = state["uncertainty"]
 
     def scores(self) -> dict[str, Tensor]:
         """S = Ibar U of every weight; empty before the first window is complete."""
@@ -354,5 +373,8 @@ class Platon(FlowDefaults):
             groups = context.pooled(importance.scores(), "mean_abs")
             return context.plan.choose(groups, fraction)
 
-        rule = Timed(when, choose, importance.add, trains_removed=True, holds_zeros=False)
+        kept = {"importance": importance}
+        rule = Timed(
+            when, choose, importance.add, trains_removed=True, holds_zeros=False, kept=kept
+        )
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)

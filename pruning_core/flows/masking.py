@@ -12,7 +12,8 @@ from pruning_core.model.inventory import oihw, stored
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.model_io import copy_model
 from pruning_core.training.config import steps_per_epoch
-from pruning_core.training.fine_tune import Hook
+from pruning_core.training.hook import Hook
+from pruning_core.training.state_files import State, Stateful, placed_like
 from pruning_core.types import Masks, Pruned, Tuned
 
 MASK_FIXED = "When the mask becomes fixed, as a fraction of all steps."
@@ -72,10 +73,20 @@ class MaskRule(Protocol):
     def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
         """The share of the target and the new ratios and masks; None where nothing changes."""
 
+    def state_dict(self) -> State | None:
+        """What it keeps between two steps; None: an interrupted training starts again."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Goes on from there."""
+
 
 @dataclass(eq=False, kw_only=True)
 class RuleDefaults:
-    """The usual facts of a rule; a rule states only those that differ."""
+    """The usual facts of a rule; a rule states only those that differ.
+
+    kept: by any names, all that the rule keeps between two steps, {} for nothing; None: it does not
+    say, so that an interrupted training starts again.
+    """
 
     keeps_values: bool = False
     trains_removed: bool = False
@@ -83,6 +94,16 @@ class RuleDefaults:
     reads_previous: bool = False
     resets_momentum: bool = False
     skipped_steps: Collection[int] = ()
+    kept: Mapping[str, Stateful] | None = None
+
+    def state_dict(self) -> State | None:
+        if self.kept is None:
+            return None
+        return {name: own.state_dict() for name, own in self.kept.items()}
+
+    def load_state_dict(self, state: State) -> None:
+        for name, own in (self.kept or {}).items():
+            own.load_state_dict(state[name])
 
 
 @dataclass(eq=False)
@@ -195,6 +216,28 @@ class Masking(Hook):
         events = self.unreported() if self._changes % self._stride == 0 or self.settled else ()
         self._need_gradients(done + 1 < total)
         return events
+
+    def state_dict(self) -> State | None:
+        rule = self._rule.state_dict()
+        if rule is None:
+            return None
+        return {
+            "rule": rule,
+            "masks": self.masks,
+            "counts": [self._changes, self._step, self._reports],
+            "newest": self._newest and [self._newest[0], self._newest[1][0]],
+            "values": self._values if self._rule.keeps_values else {},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._rule.load_state_dict(state["rule"])
+        self._changes, self._step, self._reports = state["counts"]
+        self._use(state["masks"])
+        if state["newest"] is not None:
+            fraction, ratios = state["newest"]
+            self._newest = fraction, (ratios, self.masks)
+        for name, value in state["values"].items():
+            self._values[name] = placed_like(value, self._parameters[name])
 
     def unreported(self) -> Sequence[Pruned]:
         """The event of the newest masks, unless it has been reported."""

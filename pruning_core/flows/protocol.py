@@ -14,6 +14,7 @@ from pruning_core.registry import Described, Entry
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
+from pruning_core.training.journal import Journal
 from pruning_core.types import (
     Dataset,
     Epoch,
@@ -25,13 +26,14 @@ from pruning_core.types import (
     Pruned,
     PruningError,
     Ratios,
+    Resumed,
     Scores,
     Step,
     TaskBatches,
     Tuned,
 )
 
-Event = Pruned | Step | Epoch | Tuned | GoalRound
+Event = Pruned | Resumed | Step | Epoch | Tuned | GoalRound
 Chosen = tuple[Ratios, Masks]
 FRAMES = 24
 """A flow that changes its masks in very many steps reports about this many, always the last."""
@@ -51,7 +53,7 @@ class FlowContext:
 
     plan: the axes as objects, and the space with model and data; layers: those that the flow may
     prune; config: how it trains; costs: what the network with such masks costs, by the names of the
-    goal's budgets, besides the counts.
+    goal's budgets, besides the counts; journal: of a run that can go on after an interruption.
     """
 
     plan: ResolvedPlan
@@ -59,6 +61,7 @@ class FlowContext:
     config: TrainConfig
     device: torch.device | None = None
     costs: Mapping[str, Callable[[Masks], Share]] = field(default_factory=dict)
+    journal: Journal | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -120,6 +123,7 @@ class FlowContext:
             self.config,
             self.device,
             self.plan.dependent_masks(masks),
+            journal=self.journal,
             **more,
         )
 

@@ -119,7 +119,7 @@ class QuantileRecipe(FlowDefaults):
                 f"{self.label} prunes again during training: "
                 "set at least one epoch, or prune once (every = 0)."
             )
-        rule = _EveryNSteps(recipe=self, context=context, total=total_steps(context))
+        rule = _EveryNSteps(recipe=self, context=context, total=total_steps(context), kept={})
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)
 
     def _once(self, context: FlowContext) -> Iterator[Event]:

@@ -28,6 +28,7 @@ from pruning_core.flows.rounds import READS_CRITERION
 from pruning_core.granularity import from_groups, to_groups
 from pruning_core.masks import achieved, exclude_removed, ranks
 from pruning_core.settings import setting
+from pruning_core.training.state_files import KeptGenerator
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]
@@ -150,7 +151,8 @@ class Surgery(FlowDefaults):
             return self._updated(context, state, now, start if self.fixed else followed)
 
         when = dict.fromkeys(update_steps(context, 0.0, self.end, self.updates), 1.0)
-        rule = Timed(when, choose, keeps_values=True, trains_removed=True)
+        kept = {"chance": KeptGenerator(chance)}
+        rule = Timed(when, choose, keeps_values=True, trains_removed=True, kept=kept)
         yield from train_with_rule(context, rule, context.model, masks, regrows=True)
 
     def _updated(
@@ -263,6 +265,7 @@ class RigL(FlowDefaults):
             lambda state, _: self._updated(context, state, (state.step + 1) / end),
             resets_momentum=True,
             skipped_steps=when if self.released else (),
+            kept={},
         )
         yield from train_with_rule(context, rule, model, masks, regrows=True)
 

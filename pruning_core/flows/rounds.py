@@ -22,7 +22,8 @@ from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
 from pruning_core.settings import setting
 from pruning_core.training.config import TrainConfig, steps_per_epoch
-from pruning_core.training.fine_tune import Hook
+from pruning_core.training.hook import Hook, StatelessHook
+from pruning_core.training.state_files import State
 from pruning_core.types import Masks, Pruned, PruningError, Ratios, Tuned
 
 BISECTIONS = 20
@@ -136,6 +137,12 @@ class _KeepEarlyState(Hook):
             self._copy()
         return ()
 
+    def state_dict(self) -> State:
+        return {"early": self.state}
+
+    def load_state_dict(self, state: State) -> None:
+        self.state = state["early"]
+
     def _copy(self) -> None:
         self.state = {
             name: value.detach().clone().cpu() for name, value in tensors_of(self._model).items()
@@ -231,7 +238,7 @@ class Lottery(FlowDefaults):
         return early
 
 
-class _LastEpoch(Hook):
+class _LastEpoch(StatelessHook):
     """The last epoch counts as the best."""
 
     settled = False

@@ -22,6 +22,7 @@ from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import weights
 from pruning_core.settings import setting
+from pruning_core.training.state_files import State
 from pruning_core.types import Masks, Pruned, PruningError, Ratios
 
 PUBLISHED = (("granularity", "fine"), ("allocation", "global"))
@@ -63,6 +64,16 @@ class Pruner:
         }
         self.ratios: Ratios = {}
         self.fraction = 0.0
+
+    def state_dict(self) -> State:
+        own = {"masks": self.masks, "ratios": self.ratios, "fraction": self.fraction}
+        return {"accumulated": self._accumulated.state_dict(), **own}
+
+    def load_state_dict(self, state: State) -> None:
+        self._accumulated.load_state_dict(state["accumulated"])
+        self.masks = state["masks"]
+        self.ratios = state["ratios"]
+        self.fraction = state["fraction"]
 
     def add(self, t: int, w: Mapping[str, Tensor], g: Mapping[str, Tensor]) -> None:
         """Adds the gradients of step t and prunes: int(keep(t) N) of all N weights are kept."""
@@ -197,5 +208,5 @@ class SevenDyn(FlowDefaults):
                 "change delay and window."
             )
         pruner = Pruner(self, context, steps)
-        rule = _EveryStep(pruner, first, steps - 1)
+        rule = _EveryStep(pruner, first, steps - 1, kept={"pruner": pruner})
         yield from train_with_rule(pruner.context, rule, context.model, {}, regrows=False)

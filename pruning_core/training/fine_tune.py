@@ -1,9 +1,10 @@
 """Training of a pruned network: removed weights stay at zero."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,8 +23,18 @@ from pruning_core.model.model_io import (
 )
 from pruning_core.model.precision import HALVES, computes_in_half, set_types, types_of
 from pruning_core.penalties import penalty
+from pruning_core.tasks.task import Task
 from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
+from pruning_core.training.hook import Hook, StatelessHook
+from pruning_core.training.journal import Journal
+from pruning_core.training.kept_training import KeptTraining, start_digest
+from pruning_core.training.state_files import (
+    KeptOptimizer,
+    State,
+    packed_evaluation,
+    unpacked_evaluation,
+)
 from pruning_core.types import (
     Dataset,
     Epoch,
@@ -33,31 +44,12 @@ from pruning_core.types import (
     Layer,
     Pruned,
     PruningError,
+    Resumed,
     Split,
     Step,
     Tuned,
 )
 from pruning_core.user_code import user_code
-
-
-class Hook:
-    """What else happens while a network trains. This one does nothing.
-
-    A flow that changes masks during training derives its own hook.
-    """
-
-    settled = True
-    """May the epoch that ends now be the best one? If no epoch may, the last one is."""
-
-    def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Called with the copy that is trained and its optimizer, before the first step."""
-
-    def backward(self) -> None:
-        """Called in every step after the gradients are computed, before the weights change."""
-
-    def stepped(self, done: int, total: int) -> Sequence[Pruned]:
-        """Called after step number `done` (from 0) of `total`; gives the events to yield."""
-        return ()
 
 
 def fine_tune(
@@ -70,7 +62,8 @@ def fine_tune(
     dependent: GivenMasks | None = None,
     hook: Hook | None = None,
     skip: int = 0,
-) -> Iterator[Step | Epoch | Pruned | Tuned]:
+    journal: Journal | None = None,
+) -> Iterator[Resumed | Step | Epoch | Pruned | Tuned]:
     """Trains a copy of the model on dataset.train. Removed weights stay at zero.
 
     After every optimizer step w = w * mask. Yields a Step per optimizer step, an Epoch per epoch
@@ -80,25 +73,20 @@ def fine_tune(
     masks: {} trains the dense network; dependent: masks of other parameters, which stay at zero
     too (`coupling.dependent_masks`); hook: what else happens in each step; skip: epochs that are
     left out at the start, so that learning rates and the order of the images are those of the
-    others. A network in half precision is trained in float32 and becomes half again at the end.
+    others; journal: of an interrupted run: its events come again after Resumed, and the training
+    goes on after its last kept epoch, to exactly the weights of an uninterrupted one.
+    A network in half precision is trained in float32 and becomes half again at the end.
     `Plan` states what the seed guarantees. Raises PruningError for masks that do not fit the model
     and for a loss that is not finite.
     """
     where = choose_device(device)
-    hook = hook or Hook()
+    hook = hook or StatelessHook()
     run = _start(model, masks, layers, dependent, dataset, config, where, hook)
-    best: _Best | None = None
-    for epoch in range(1 + skip, config.epochs + 1):
-        losses: list[float] = []
-        yield from run.train_epoch(epoch, dataset.train, losses)
-        evaluation = _validated(run.model, dataset, where)
-        allowed = hook.settled or epoch == config.epochs
-        better = allowed and (
-            best is None or dataset.task.better(evaluation.value, best.evaluation.value)
-        )
-        if better:
-            best = _Best(epoch, evaluation, _copied_state(run.model))
-        yield Epoch(epoch, config.epochs, sum(losses) / len(losses), evaluation, better)
+    kept = None
+    if journal is not None:
+        start = start_digest(model, masks, config, skip, type(hook).__qualname__)
+        kept = KeptTraining(journal, start, dataset.task)
+    best = yield from run.epochs(dataset, skip, kept)
     yield _tuned(run, best, dataset)
 
 
@@ -134,7 +122,38 @@ class _Run:
     hook: Hook
     penalty: Callable[[nn.Module], Tensor | float]
 
-    def train_epoch(self, epoch: int, split: Split, losses: list[float]) -> Iterator[Step | Pruned]:
+    def epochs(
+        self, dataset: Dataset, skip: int, kept: KeptTraining | None
+    ) -> Generator[Resumed | Step | Epoch | Pruned, None, _Best | None]:
+        """Trains all epochs but the first `skip`; returns the best one."""
+        best: _Best | None = None
+        epochs = self.config.epochs
+        if kept is not None and kept.state is not None:
+            best = self._restore(kept.state, dataset.task)
+            skip = kept.epoch
+            yield from kept.replayed(self.model, epochs)
+        for epoch in range(1 + skip, epochs + 1):
+            losses: list[float] = []
+            steps = self._train_epoch(epoch, dataset.train, losses)
+            yield from steps if kept is None else kept.seen(steps)
+            evaluation = _validated(self.model, dataset, self.device)
+            allowed = self.hook.settled or epoch == epochs
+            better = allowed and (
+                best is None or dataset.task.better(evaluation.value, best.evaluation.value)
+            )
+            if better:
+                best = _Best(epoch, evaluation, _copied_state(self.model))
+            event = Epoch(epoch, epochs, sum(losses) / len(losses), evaluation, better)
+            if kept is not None:
+                kept.add(event)
+            yield event
+            if kept is not None:
+                kept.keep(epoch, partial(self._state, best, epoch), final=epoch == epochs)
+        return best
+
+    def _train_epoch(
+        self, epoch: int, split: Split, losses: list[float]
+    ) -> Iterator[Step | Pruned]:
         """Trains one epoch, counted from 1, and appends each step's loss to `losses`."""
         config = self.config
         steps = steps_per_epoch(len(split), config.batch_size)
@@ -153,6 +172,35 @@ class _Run:
             yield Step(epoch, step, steps, loss)
             yield from self.hook.stepped(done, total)
         self.model.eval()
+
+    def _state(self, best: _Best | None, epoch: int) -> State | None:
+        """What it needs to go on after that epoch; None where the hook cannot."""
+        hook = self.hook.state_dict()
+        if hook is None:
+            return None
+        over = best is not None and epoch == self.config.epochs
+        own = best is not None and best.epoch != epoch and not over
+        return {
+            "hook": hook,
+            "model": best.state if best is not None and over else self.model.state_dict(),
+            "optimizer": {} if over else KeptOptimizer(self.optimizer).state_dict(),
+            "best": best
+            and {
+                "epoch": best.epoch,
+                "evaluation": packed_evaluation(best.evaluation),
+                "state": best.state if own else None,
+            },
+        }
+
+    def _restore(self, state: State, task: Task) -> _Best | None:
+        """Goes on from a `_state`; gives its best epoch."""
+        self.hook.load_state_dict(state["hook"])
+        self.model.load_state_dict(state["model"])
+        KeptOptimizer(self.optimizer).load_state_dict(state["optimizer"])
+        if (best := state["best"]) is None:
+            return None
+        own = best["state"] or _copied_state(self.model)
+        return _Best(best["epoch"], unpacked_evaluation(best["evaluation"], task), own)
 
     def update(self, x: Inputs, y: Tensor, done: int, total: int) -> float:
         """Makes one optimizer step on one batch and gives its loss, without the penalty."""
@@ -237,11 +285,10 @@ def _tuned(run: _Run, best: _Best | None, dataset: Dataset) -> Tuned:
     if any(kind in HALVES for kind in run.types.values()):
         # Trained in float32; what is measured is the network in its own type.
         model = set_types(model, run.types)
-        number = 0 if best is None else best.epoch
-        return Tuned(model, number, _validated(model, dataset, run.device))
-    if best is not None:
+    elif best is not None and len(best.evaluation.values):  # not one that was kept
         return Tuned(model, best.epoch, best.evaluation)
-    return Tuned(model, 0, _validated(model, dataset, run.device))
+    number = 0 if best is None else best.epoch
+    return Tuned(model, number, _validated(model, dataset, run.device))
 
 
 def _validated(model: nn.Module, dataset: Dataset, device: torch.device) -> Evaluation:

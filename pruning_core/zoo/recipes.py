@@ -15,7 +15,7 @@ from pruning_core.evaluation.accuracy import Judge
 from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
-from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
+from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Resumed, Step, Tuned
 from pruning_core.whole_files import write_files
 from pruning_core.zoo.checkpoints import Card, checkpoints_folder, count_macs
 from pruning_core.zoo.data import DATASETS, load_data
@@ -135,7 +135,7 @@ def train(
     *,
     data: Dataset | None = None,
     device: str | None = None,
-) -> Iterator[Step | Epoch | Pruned | Tuned]:
+) -> Iterator[Resumed | Step | Epoch | Pruned | Tuned]:
     """Trains a network from scratch by its recipe. Yields the events of `fine_tune`.
 
     It writes the checkpoint and its card before the event Tuned. config: instead of the recipe;
