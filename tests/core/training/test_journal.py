@@ -23,7 +23,7 @@ from tests.core.quarters import quarters
 from tests.core.small_networks import built
 from tests.core.toy import is_sentence, same_state, state
 
-TRAINING = TrainConfig(epochs=2, batch_size=32, lr=0.05, momentum=0.9, optimizer="sgd")
+TRAINING = TrainConfig(epochs=2, batch_size=16, lr=0.05, momentum=0.9, optimizer="sgd")
 FLOWS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("lottery:fresh=0", {"schedule": "agp:2"}, 3),
     ("movement", {"fine_tune": replace(TRAINING, optimizer="adamw", lr=0.01)}, 1),
