@@ -14,6 +14,10 @@ from pruning_core.types import Cancelled, PruningError
 MakeEvents = Callable[[], Iterator[object]]
 """Starts the work. It is called once, in the worker thread; the iterator gives the job's events."""
 
+WAITING = object()
+"""No event of a job: its iterator gives it while the next event takes long, so that the job can be
+stopped meanwhile."""
+
 ACTIVE = frozenset({"queued", "running"})
 LOG = logging.getLogger(__name__)
 
@@ -153,7 +157,8 @@ class Job:
     def _read_events(self, events: Iterator[object], abandoned: Callable[[], bool]) -> None:
         try:
             for event in events:
-                self._add_event(event)
+                if event is not WAITING:
+                    self._add_event(event)
                 self._check_limits(abandoned)
         finally:
             close = getattr(events, "close", None)

@@ -20,7 +20,10 @@ import streamlit as st
 from streamlit.runtime import exists, get_instance
 from torch import nn
 
+from explorer.jobs.job import MakeEvents
+from explorer.jobs.processes import Processes
 from explorer.jobs.queue import JobQueue
+from explorer.jobs.work import Events, Keep, Work
 from explorer.limits import limits
 from explorer.session import runnable_plan as runnable
 from explorer.session.owners import Owners
@@ -168,6 +171,23 @@ def jobs() -> JobQueue:
     queue = JobQueue(owners().is_connected, limits())
     atexit.register(queue.close, 1.0)
     return queue
+
+
+@cache
+def processes() -> Processes:
+    """The worker processes of this server."""
+    workers = Processes()
+    atexit.register(workers.close)
+    return workers
+
+
+def work(plan: Plan, space: Workspace, function: Events, keep: Keep = iter) -> MakeEvents:
+    """Starts work on the plan's network and data, for `jobs().start`: in a worker process.
+
+    function: as in `Work`; keep: wraps the events in this process.
+    """
+    described = Work(plan.model, plan.dataset, space, function)
+    return lambda: keep(processes().events(described))
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

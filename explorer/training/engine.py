@@ -43,15 +43,16 @@ class MaskUpdate:
 
 
 def training_events(
-    plan: Plan, space: Workspace, split: Split, recorded: Collection[str] = ()
+    plan: Plan, space: Workspace, split: Split | None = None, recorded: Collection[str] = ()
 ) -> Iterator[object]:
     """The events of `pipeline.prune` without their models.
 
     Yields Reference, then MaskUpdate, Step and Epoch in the order of the run, and Finished, which
-    alone holds a model. split: the images that measure each mask update; recorded: names of the
-    layers whose masks are kept in the events.
+    alone holds a model. split: the images that measure each mask update, by default those of
+    validation; recorded: names of the layers whose masks are kept in the events.
     """
     judge = Judge.of(space.dataset)
+    split = space.dataset.val if split is None else split
     steps = 0
     yield Reference(judge.evaluate(space.model, split))
     for event in prune(plan, space, costs=COSTS):

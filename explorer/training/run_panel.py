@@ -1,12 +1,12 @@
 """A training run on its page: start, status, curves, and the plan that it was started with."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import streamlit as st
 
 from explorer.charts import alt, training_curves
 from explorer.jobs.job import Snapshot
+from explorer.jobs.work import Events
 from explorer.session import cache, state
 from explorer.session.kept import keeping_note, new_run
 from explorer.session.notices import show_errors
@@ -77,11 +77,7 @@ def start_button(page: TrainingPage, label: str, *, disabled: bool) -> bool:
 
 
 def start_run(
-    page: TrainingPage,
-    title: str,
-    events: Callable[[], Iterator[object]],
-    plan: Plan,
-    space: Workspace,
+    page: TrainingPage, title: str, function: Events, plan: Plan, space: Workspace
 ) -> None:
     """Starts the run in the background, or shows why it cannot start, and redraws the page.
 
@@ -90,13 +86,13 @@ def start_run(
     with show_errors():
         history = cache.history()
         start = new_run(page.kind, plan, space)
-        cache.jobs().start(
-            state.owner(),
-            page.job,
-            title,
-            lambda: kept_run(history, start, plan, space, events(), update=_update),
+        work = cache.work(
             plan,
+            space,
+            function,
+            lambda events: kept_run(history, start, plan, space, events, update=_update),
         )
+        cache.jobs().start(state.owner(), page.job, title, work, plan)
         st.rerun()
 
 

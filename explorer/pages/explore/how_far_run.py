@@ -1,15 +1,16 @@
-"""The background run of the panel "How far can this plan go?": its request and its events."""
+"""The background run of the panel "How far can this plan go?": its request and its results."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from explorer.jobs.job import Snapshot
+from explorer.pages.explore.events import how_far_events
 from explorer.session import cache, state
 from explorer.texts.translate import N_
 from explorer.training.status import start_job
 from pruning_core.plan import Plan
 from pruning_core.repairs import REPAIRS
-from pruning_core.sensitivity.farthest import CURVE, CurvePoint, Farthest, Tried, curve, farthest
+from pruning_core.sensitivity.farthest import CURVE, CurvePoint, Farthest
 from pruning_core.workspaces import Workspace
 
 KIND = "how far"
@@ -39,30 +40,21 @@ def plan_key(plan: Plan, *, repair: bool) -> str:
     return repr((own, plan.calibration, plan.probe))
 
 
-def how_far_events(
-    plan: Plan, space: Workspace, asked: HowFarRequest, known: tuple[CurvePoint, ...]
-) -> Iterator[CurvePoint | Tried | Farthest]:
-    """The points of the curve, then the search. known: points of an earlier run."""
-    points = list(known)
-    if asked.with_curve:
-        for point in curve(plan, space):
-            points.append(point)
-            yield point
-    yield from farthest(plan, space, asked.lose, sure=asked.sure, known=points)
-
-
 def start(plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
     """Starts the run. The curve is measured once per plan."""
     key = plan_key(plan, repair=True)
     done = any(run.status == "done" for run in runs(plan, curve_only=True))
     asked = HowFarRequest(key, lose, sure, not done)
-    known = curve_points(plan)
-    start_job(
-        KIND,
-        TITLE,
-        lambda: how_far_events(plan, space, asked, known),
-        (plan_key(plan, repair=False), asked),
+    events = partial(
+        how_far_events,
+        plan,
+        lose=lose,
+        sure=sure,
+        known=curve_points(plan),
+        with_curve=asked.with_curve,
     )
+    work = cache.work(plan, space, events)
+    start_job(KIND, TITLE, work, (plan_key(plan, repair=False), asked))
 
 
 def runs(plan: Plan, *, curve_only: bool = False) -> tuple[Snapshot, ...]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import streamlit as st
 
 from explorer.jobs.progress import Progress
+from explorer.pages.explore.events import bytes_events, time_events
 from explorer.pages.explore.how_far_run import TITLE
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
@@ -25,22 +27,7 @@ BYTES = N_("File size")
 TIME = N_("Time")
 
 
-def _bytes_events(plan: Plan, space: Workspace, share: float) -> Iterator[object]:
-    from pruning_core.compress.byte_target import dense_bytes, fit_bytes  # not before it is used
-
-    yield from fit_bytes(plan, space, int(share * dense_bytes(space)))
-
-
-def _time_events(plan: Plan, space: Workspace, share: float) -> Iterator[object]:
-    from pruning_core.compress.time_target import TimeTarget, fit_time  # not before it is used
-
-    yield from fit_time(plan, space, TimeTarget(share))
-
-
-EVENTS: Mapping[str, Callable[[Plan, Workspace, float], Iterator[object]]] = {
-    BYTES: _bytes_events,
-    TIME: _time_events,
-}
+EVENTS: Mapping[str, Callable[..., Iterator[object]]] = {BYTES: bytes_events, TIME: time_events}
 """What can be limited besides the loss -> the search."""
 LABELS = {BYTES: N_("At most, % of the dense bytes"), TIME: N_("At most, % of the dense time")}
 LEADS = {
@@ -106,10 +93,8 @@ def _form(plan: Plan, limited: str) -> Asked:
 
 
 def _start(plan: Plan, space: Workspace, asked: Asked) -> None:
-    def events() -> Iterator[object]:
-        return EVENTS[asked.limited](plan, space, asked.share)
-
-    start_job(KIND, TITLE, events, asked)
+    events = partial(EVENTS[asked.limited], plan, share=asked.share)
+    start_job(KIND, TITLE, cache.work(plan, space, events), asked)
 
 
 def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:

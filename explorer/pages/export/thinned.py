@@ -1,6 +1,6 @@
 """The thinned network: why layers stay wide, the build in the background, widths and values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import cast
 
@@ -85,11 +85,6 @@ def _refusals(files: Files) -> tuple[str, ...]:
     return cache.cached_detail(make, files.space, "thin_refusals", subject_key(files))
 
 
-def build_events(files: Files, round_to: int | None) -> Iterator[object]:
-    """The events of the build in the background."""
-    yield from export_thinned(files.plan, files.space, files.masks, files.model, round_to=round_to)
-
-
 def _status(files: Files, round_to: int | None, about: str, was_active: bool) -> None:
     """The button, or the bar with its stop. Redraws itself while the build is active."""
     with show_errors():
@@ -112,8 +107,15 @@ def _status(files: Files, round_to: int | None, about: str, was_active: bool) ->
                 "files."
             ),
         ):
-            events = partial(build_events, files, round_to)
-            cache.jobs().start(state.owner(), JOB, N_("Thinned network"), events, about)
+            events = partial(
+                export_thinned,
+                files.plan,
+                masks=files.masks,
+                model=files.model,
+                round_to=round_to,
+            )
+            work = cache.work(files.plan, files.space, events)
+            cache.jobs().start(state.owner(), JOB, N_("Thinned network"), work, about)
             st.rerun()
 
 

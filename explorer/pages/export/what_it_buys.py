@@ -1,6 +1,5 @@
 """What pruning buys here: nonzeros, bytes of two kinds, and the measured time."""
 
-from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
+from explorer.pages.export.events import latency_events
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
@@ -22,12 +22,8 @@ from pruning_core.types import Report
 from pruning_core.workspaces import Workspace
 
 JOB = "latency"
-SECONDS = 4.0
-"""For one runtime at one batch size."""
 BATCHES = (1, 8, 32, 128)
 USUAL_BATCHES = (1, 32)
-MULTIPLES = (8, 16)
-"""Thinned networks with widths of these multiples are measured too."""
 CARD: dict[str, Any] = {
     "delta_color": "off",
     "delta_arrow": "off",
@@ -72,13 +68,6 @@ def what_can_change(chosen: Granularity) -> str:
     if chosen.n_kept is not None:
         return _(N_OF_M)
     return _(CHANNELS) if chosen.narrows else _(FINE)
-
-
-def latency_events(plan: Plan, space: Workspace, batches: Sequence[int]) -> Iterator[object]:
-    """The events of the measurement in the background."""
-    from pruning_core.compress.latency import time_plan  # not before it is used
-
-    yield from time_plan(plan, space, batches=batches, round_to=MULTIPLES, budget=SECONDS)
 
 
 def _live(
@@ -174,9 +163,9 @@ def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:
             "Runs in the background, for a minute or two. You can use the other pages meanwhile."
         ),
     ):
-        events = partial(latency_events, plan, space, batches)
+        work = cache.work(plan, space, partial(latency_events, plan, batches=batches))
         cache.jobs().start(
-            state.owner(), JOB, N_("Measurement of time"), events, cache.mask_key(plan)
+            state.owner(), JOB, N_("Measurement of time"), work, cache.mask_key(plan)
         )
         st.rerun()
 

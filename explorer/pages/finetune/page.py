@@ -1,6 +1,7 @@
 """The page Fine-tune & compare: prune, train in the background, compare before and after."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -98,8 +99,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
         st.caption(_("{training} {length}", training=tune_words(plan), length=length))
     _few_steps_note(steps // schedule(plan.schedule).rounds, space)
     if pressed:
-        split = space.dataset.val
-        start_run(PAGE, N_("Fine-tuning"), lambda: training_events(plan, space, split), plan, space)
+        start_run(PAGE, N_("Fine-tuning"), partial(training_events, plan), plan, space)
 
 
 def _length_words(steps: int, space: Workspace) -> str:

@@ -1,5 +1,7 @@
 """The page Flows: pruning during training, shown while it runs, with one layer's mask over time."""
 
+from functools import partial
+
 import streamlit as st
 
 from explorer.jobs.job import Snapshot
@@ -104,7 +106,8 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     if getattr(chosen, "fresh", False):
         st.caption(f":material/lightbulb: {_(NEW_WEIGHTS)}")
     if pressed:
-        start_run(PAGE, chosen.label, lambda: flow_events(plan, space, layer), plan, space)
+        events = partial(flow_events, plan, chosen_layer=layer)
+        start_run(PAGE, chosen.label, events, plan, space)
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:

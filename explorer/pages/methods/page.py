@@ -1,5 +1,7 @@
 """The page Methods: several criteria and granularities compared over compressions and seeds."""
 
+from functools import partial
+
 import streamlit as st
 
 from explorer.jobs.job import Snapshot
@@ -92,13 +94,13 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
     if pressed:
         history = cache.history()
         with show_errors():
-            cache.jobs().start(
-                state.owner(),
-                KIND,
-                N_("Comparing methods"),
-                lambda: kept_study(history, asked, base, space, study_events(asked, space)),
-                asked,
+            work = cache.work(
+                asked.plan,
+                space,
+                partial(study_events, asked),
+                lambda events: kept_study(history, asked, base, space, events),
             )
+            cache.jobs().start(state.owner(), KIND, N_("Comparing methods"), work, asked)
             st.rerun()
 
 

@@ -6,8 +6,9 @@ from explorer.charts import alt
 from explorer.charts.search import ratio_bars
 from explorer.components.net_map import map_view, net_map
 from explorer.pages.search.charts_panel import WIDTH
+from explorer.pages.search.events import BASELINES
 from explorer.pages.search.form import cost_share
-from explorer.pages.search.run import BASELINES, SearchRun, plan_of
+from explorer.pages.search.run import SearchRun, plan_of
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import value_text

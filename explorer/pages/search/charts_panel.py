@@ -7,8 +7,9 @@ import streamlit as st
 
 from explorer.charts import alt
 from explorer.charts.search import best_so_far_chart, candidates_chart, extra_chart
+from explorer.pages.search.events import BASELINES
 from explorer.pages.search.form import cost_label, cost_share, cost_words
-from explorer.pages.search.run import BASELINES, SearchRun
+from explorer.pages.search.run import SearchRun
 from explorer.session import state
 from explorer.texts.formats import value_text
 from explorer.texts.help import HELP

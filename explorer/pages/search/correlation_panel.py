@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import streamlit as st
 
@@ -97,13 +98,12 @@ def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
         config = replace(plan.fine_tune, epochs=epochs)
         chosen = spread(run.candidates, count)
         asked = CorrelationRequest(run.asked, len(chosen), config)
-        cache.jobs().start(
-            state.owner(),
-            KIND,
-            N_("Correlation lab"),
-            lambda: trials(run.asked.plan, space, run.asked.settings, chosen, config),
-            asked,
+        searched = run.asked.plan
+        events = partial(
+            trials, searched, settings=run.asked.settings, candidates=chosen, config=config
         )
+        work = cache.work(searched, space, events)
+        cache.jobs().start(state.owner(), KIND, N_("Correlation lab"), work, asked)
         st.rerun()
 
 

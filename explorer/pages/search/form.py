@@ -1,6 +1,7 @@
 """The form of a search: method and settings, budget, evaluations, seed, and the start button."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,7 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer.jobs.job import MakeEvents
 from explorer.pages.search.choices import USUAL, choices, text_of_choices
-from explorer.pages.search.run import KIND, SearchRequest, SearchRun, search_events, searched_plan
+from explorer.pages.search.events import search_events
+from explorer.pages.search.run import KIND, SearchRequest, SearchRun, searched_plan
 from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
@@ -249,8 +251,11 @@ def _events(asked: SearchRequest, space: Workspace) -> MakeEvents:
     """Starts the search; the run history keeps it and its best candidates."""
     history = cache.history()
     base = cache.fingerprint(asked.plan, space) if history else ""
-    return lambda: kept_search(
-        history, asked.plan, asked.settings, base, space, search_events(asked, space)
+    return cache.work(
+        asked.plan,
+        space,
+        partial(search_events, asked.plan, settings=asked.settings, points=asked.points),
+        lambda events: kept_search(history, asked.plan, asked.settings, base, space, events),
     )
 
 

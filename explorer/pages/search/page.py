@@ -8,12 +8,11 @@ from explorer.jobs.progress import clock
 from explorer.pages.search.candidate_panel import candidate_panel
 from explorer.pages.search.charts_panel import best_of, charts_panel
 from explorer.pages.search.correlation_panel import correlation_panel
+from explorer.pages.search.events import BASELINES, Started
 from explorer.pages.search.form import cost_share, search_form, searched_words
 from explorer.pages.search.run import (
-    BASELINES,
     KIND,
     SearchRun,
-    Started,
     interval_of,
     runs,
     searched_plan,

@@ -1,27 +1,23 @@
-"""A search in the background: its request, its events, and what they say so far."""
+"""A search in the background: its request, and what its events say so far."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
+from explorer.pages.search.events import Started
 from explorer.session import cache, state
-from explorer.texts.translate import N_, _, from_core
+from explorer.texts.translate import _, from_core
 from explorer.training.status import asked_for
-from pruning_core.backends import configured_backend
 from pruning_core.intervals import wilson_interval
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE
-from pruning_core.search import SEARCHES, Candidate, Candidates, Judged, Part
-from pruning_core.search.run import Found, Settings, prepared, search
+from pruning_core.search import SEARCHES, Candidate
+from pruning_core.search.run import Settings
 from pruning_core.tasks import Task
 from pruning_core.types import Ratios, SensitivityPoint
-from pruning_core.workers import WorkerLost
-from pruning_core.workspaces import Workspace
 
 KIND = "search"
-BASELINES = {"uniform": N_("uniform"), "global": N_("global magnitude")}
-"""Ratios that need no search and are measured at the same budget, with their names in charts."""
 NOT_SEARCHED = ("allocation", "sparsity", "schedule", "flow", "overrides", "fine_tune", "tied")
 """Fields of a plan that what a search measures does not depend on."""
 
@@ -63,46 +59,6 @@ def searched_plan(plan: Plan) -> Plan:
     usual = Plan()
     same = {name: getattr(usual, name) for name in NOT_SEARCHED}
     return replace(plan, repair=NONE if plan.repair == BN else plan.repair, **same)
-
-
-@dataclass(frozen=True, eq=False)
-class Started:
-    """The first event of a search.
-
-    plan: it keeps every layer, and has all other choices that candidates are measured with; dense:
-    the network with nothing removed; baselines: of `BASELINES`, by name.
-    """
-
-    plan: Plan
-    dense: Judged
-    baselines: Mapping[str, Candidate]
-    parts: tuple[Part, ...]
-
-
-def search_events(
-    asked: SearchRequest, space: Workspace
-) -> Iterator[Started | Candidate | WorkerLost | Found]:
-    """Measures the baselines, then yields the events of `search` without their tensors."""
-    ready = prepared(asked.plan, space, asked.settings)
-    measured = Candidates(ready.space, ready)
-    starts = ready.space.starts()
-    baselines = {
-        name: _without_tensors(measured.measure(starts[name], name))
-        for name in BASELINES
-        if name in starts
-    }
-    nothing = {name: 0.0 for part in ready.space.parts for name in part.layers}
-    yield Started(ready.space.plan_with(nothing), ready.dense(), baselines, ready.space.parts)
-    workers = configured_backend()
-    for event in search(
-        asked.plan, space, asked.settings, points=asked.points, backend=workers, by_name=True
-    ):
-        yield _without_tensors(event) if isinstance(event, Candidate) else event
-
-
-def _without_tensors(candidate: Candidate) -> Candidate:
-    """A long search would else hold every sample's value of every candidate."""
-    return replace(candidate, judged=replace(candidate.judged, evaluation=None))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -55,7 +56,12 @@ def _events(asked: ScanRequest, space: Workspace) -> MakeEvents:
     history = None if asked.preview else cache.history()
     base = cache.fingerprint(asked.plan, space) if history else ""
     start = scan_record(asked.plan, settings_of(asked), base, space.dataset.task)
-    return lambda: kept_scan(history, start, scan_events(asked, space))
+    return cache.work(
+        asked.plan,
+        space,
+        partial(scan_events, asked),
+        lambda events: kept_scan(history, start, events),
+    )
 
 
 def _grid(plan: Plan) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -159,7 +160,8 @@ def _apply(plan: Plan, ratios: Ratios, *, ready: bool) -> None:
 def _start(
     plan: Plan, space: Workspace, points: tuple[SensitivityPoint, ...], asked: TogetherRequest
 ) -> None:
-    start_job(KIND, N_("Ratios of the whole plan"), lambda: corrected(plan, space, points), asked)
+    work = cache.work(plan, space, partial(corrected, plan, points=points))
+    start_job(KIND, N_("Ratios of the whole plan"), work, asked)
 
 
 def _key(plan: Plan) -> str:

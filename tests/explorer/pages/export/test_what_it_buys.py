@@ -6,6 +6,7 @@ from unittest.mock import patch
 from streamlit.testing.v1 import AppTest
 
 from explorer.pages.export import what_it_buys as panel
+from explorer.pages.export.events import MULTIPLES
 from explorer.session import cache
 from pruning_core.compress.latency import Latency, time_plan
 from pruning_core.granularity import GRANULARITIES
@@ -36,7 +37,7 @@ def measured(at: AppTest, until: Until) -> Latency:
             space,
             batches=(2,),
             runtimes=("eager",),
-            round_to=panel.MULTIPLES,
+            round_to=MULTIPLES,
             rounds=7,
             budget=0.01,
         )

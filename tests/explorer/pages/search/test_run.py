@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from explorer.jobs.job import Snapshot
-from explorer.pages.search.run import (
-    SearchRequest,
-    SearchRun,
-    Started,
-    search_events,
-    together,
-)
+from explorer.pages.search.events import Started, search_events
+from explorer.pages.search.run import SearchRequest, SearchRun, together
 from pruning_core.plan import Plan
 from pruning_core.search import Candidate, Judged
 from pruning_core.search.run import Found, Settings
@@ -47,7 +42,7 @@ def searching(asked: SearchRequest, space: Workspace) -> tuple[int, int]:
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
-        for event in search_events(asked, space):
+        for event in search_events(asked.plan, space, asked.settings):
             if isinstance(event, Candidate):
                 os.write(writes, b"x")
         os._exit(0)
@@ -72,7 +67,7 @@ def test_a_killed_server_loses_no_finished_candidate(
     (log,) = tmp_path.glob("searches/evaluations-*/evaluations.jsonl")
     finished = log.read_text(encoding="utf-8").count('"finished"')
     assert 2 <= finished < 100
-    *events, found = search_events(asked, space)
+    *events, found = search_events(asked.plan, space, asked.settings)
     assert sum(isinstance(event, Candidate) for event in events) == 100
     assert isinstance(found, Found)
     different = log.read_text(encoding="utf-8").count('"finished"')
