@@ -9,6 +9,7 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for PyTorch here and in scripts, whatever the machine
 os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers
+os.environ["PRUNING_EXPLORER_JOB_PROCESSES"] = "0"  # a worker process takes 2 seconds to start
 os.environ["PRUNING_EXPLORER_HISTORY"] = "off"  # tests of the history name a folder of their own
 # Where no bytecode is written, every process compiles all modules again: 6 seconds for each worker
 # of the suite, 2 for each command and server.

@@ -8,6 +8,7 @@ has its own lock, and `fine_tune`, `scan`, `apply_masks` and `pruned_copy` work 
 
 import atexit
 import gc
+import os
 from collections.abc import Callable
 from functools import cache, wraps
 from itertools import count
@@ -174,8 +175,10 @@ def jobs() -> JobQueue:
 
 
 @cache
-def processes() -> Processes:
-    """The worker processes of this server."""
+def processes() -> Processes | None:
+    """The worker processes of this server; None where jobs compute in its own threads."""
+    if os.environ.get("PRUNING_EXPLORER_JOB_PROCESSES") == "0":
+        return None
     workers = Processes()
     atexit.register(workers.close)
     return workers
@@ -187,7 +190,8 @@ def work(plan: Plan, space: Workspace, function: Events, keep: Keep = iter) -> M
     function: as in `Work`; keep: wraps the events in this process.
     """
     described = Work(plan.model, plan.dataset, space, function)
-    return lambda: keep(processes().events(described))
+    workers = processes()
+    return lambda: keep(described.here() if workers is None else workers.events(described))
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

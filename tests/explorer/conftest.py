@@ -1,13 +1,16 @@
 """Fixtures that open a page with the side bar, without the jobs of other tests."""
 
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from functools import cache as cached
+from typing import Any
 
 import pytest
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from explorer.jobs.work import Work
 from explorer.session import cache
 from tests.explorer.driven import opened, page, run
 
@@ -24,6 +27,21 @@ def _scan_components_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cached(scan))
         yield
+
+
+def _as_from_a_process(work: Work) -> Iterator[object]:
+    """The events of a job as they come from a worker process, computed in this process."""
+    function: Any = work.function
+    if "<" not in function.func.__qualname__:  # a function of a test stands for the real one
+        function = pickle.loads(pickle.dumps(function))
+    for event in function(work.space):
+        yield pickle.loads(pickle.dumps(event))
+
+
+@pytest.fixture(autouse=True)
+def _jobs_as_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that pages send to worker processes and receive from them can be pickled."""
+    monkeypatch.setattr(Work, "here", _as_from_a_process)
 
 
 @pytest.fixture
