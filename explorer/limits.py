@@ -30,6 +30,12 @@ class Limits:
         "megabytes of resident memory above which no new page and no new run starts; 0: no limit",
     )
     running_jobs: int = setting(1, 1, 64, "background runs that compute at the same time")
+    job_processes: int = setting(
+        1,
+        0,
+        1,
+        "1: runs compute in processes of lower priority (not on Windows); 0: in the server itself",
+    )
     waiting_jobs: int = setting(8, 0, 10_000, "waiting runs, of all browsers")
     jobs_per_browser: int = setting(2, 1, 1000, "active runs of one browser")
     job_minutes: float = setting(120.0, 0.1, 100_000.0, "minutes of one run")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -63,24 +63,20 @@ class Worker:
         """Can it carry out another job?"""
         return not self._pipe.closed and self._process.poll() is None
 
-    def events(self, request: bytes) -> Iterator[object]:
+    def events(self, request: bytes) -> Generator[object, None, None]:
         """The events of a job, and WAITING whenever there was none for a while.
 
         The job is stopped where the iterator is closed before its end. Raises what the job raises,
         PruningError where the process ends, and Elsewhere where it cannot carry out this job.
         """
-        ended = None
+        ended: Ended | None = None
         try:
             self._pipe.send_bytes(request)
             while ended is None:
-                received = self._received(LOOK)
-                if not received:
-                    yield WAITING
-                for item in received:
-                    if isinstance(item, Ended):
-                        ended = item
-                    else:
-                        yield item
+                received = self._received(LOOK) or [WAITING]
+                if isinstance(last := received[-1], Ended):
+                    ended = last
+                yield from received[: -1 if ended else None]
         except (EOFError, OSError) as error:
             raise self._lost() from error
         finally:

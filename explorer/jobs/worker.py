@@ -73,13 +73,14 @@ class Opened:
 
         None where its files have changed since, and where its parts cannot be pickled.
         """
+        space = self._space
         names = (asked.model, asked.dataset)
-        if (names, asked.fingerprint) != (self._names, self._fingerprint):
-            self._space = None  # before the next one needs memory
-            self._space = open_in_worker(*names)
-            self._names, self._fingerprint = names, fingerprint(self._space)
+        if space is None or (names, asked.fingerprint) != (self._names, self._fingerprint):
+            space = self._space = None  # before the next one needs memory
+            space = self._space = open_in_worker(*names)
+            self._names, self._fingerprint = names, fingerprint(space)
         same = self._fingerprint == asked.fingerprint
-        return self._space if same and _can_be_sent(self._space) else None
+        return space if same and _can_be_sent(space) else None
 
 
 class _Structure(pickle.Pickler):

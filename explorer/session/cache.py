@@ -177,7 +177,7 @@ def jobs() -> JobQueue:
 @cache
 def processes() -> Processes | None:
     """The worker processes of this server; None where jobs compute in its own threads."""
-    if os.environ.get("PRUNING_EXPLORER_JOB_PROCESSES") == "0":
+    if not limits().job_processes or os.name == "nt":
         return None
     workers = Processes()
     atexit.register(workers.close)

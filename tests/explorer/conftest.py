@@ -32,7 +32,7 @@ def _scan_components_once() -> Iterator[None]:
 def _as_from_a_process(work: Work) -> Iterator[object]:
     """The events of a job as they come from a worker process, computed in this process."""
     function: Any = work.function
-    if "<" not in function.func.__qualname__:  # a function of a test stands for the real one
+    if "<locals>" not in function.func.__qualname__:  # a test's own stands for the real one
         function = pickle.loads(pickle.dumps(function))
     for event in function(work.space):
         yield pickle.loads(pickle.dumps(event))

@@ -16,6 +16,10 @@ def about_the_process(space: Workspace, functions: tuple[object, ...]) -> Iterat
     yield os.getpid(), os.nice(0), torch.get_num_threads(), "streamlit" in sys.modules
 
 
+def layers(space: Workspace) -> Iterator[object]:
+    yield len(space.layers)
+
+
 def refuses(space: Workspace) -> Iterator[object]:
     yield 1
     raise PruningError("The layer 'fc' has no kernels.")
