@@ -7,6 +7,10 @@ opens LeNet-5 on digits, and moves the slider *Sparsity* to a new value again an
 pause of `--pause` seconds on average (uniform between half and one and a half times as much). A
 release lasts until the script of the page is finished. Each answer must show the percentage that
 this session asked for. First one session alone, then all of them; opening is not counted.
+
+With `--training NETWORK` another session fine-tunes that network meanwhile, and looks at its page
+every second; before that, one session alone is measured without it. Where runs compute is the
+server's setting: PRUNING_EXPLORER_JOB_PROCESSES=0 for threads of the server.
 """
 
 import argparse
@@ -20,8 +24,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +38,10 @@ from websockets.typing import Subprotocol
 
 QUERY = "model=lenet5&dataset=digits"
 SLIDER = "Sparsity"
+START = "Start"
+TRAINING = "&dataset=digits&fine_tune=epochs~5000"
+STEP = " step "
+"""In what the page says of a training that has begun."""
 ANSWER_SECONDS = 120.0
 ALONE_SECONDS = 30.0
 
@@ -52,6 +60,8 @@ class Answer:
     """The messages of one run of the page, as far as they are needed."""
 
     slider: str = ""
+    start: str = ""
+    fragment: str = ""
     words: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -59,23 +69,22 @@ class Answer:
 class Session:
     """A browser's connection to the app."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, address: str = QUERY, page: str = "") -> None:
         self._connection = connection
         self.slider = ""
-        self._address = QUERY
+        self._address = address
+        self._page = page
 
-    async def open(self) -> None:
+    async def open(self) -> Answer:
         """Opens the page and remembers its slider."""
-        message = BackMsg()
-        message.rerun_script.query_string = self._address
-        await self._send(message)
+        await self._send(self._rerun())
         answer = await self._answer()
         self.slider = answer.slider
+        return answer
 
     async def move(self, percent: int) -> tuple[float, Answer]:
         """Releases the slider at that value: the seconds, and what the page shows then."""
-        message = BackMsg()
-        message.rerun_script.query_string = self._address
+        message = self._rerun()
         state = message.rerun_script.widget_states.widgets.add()
         state.id = self.slider
         state.double_array_value.data.append(percent)
@@ -83,6 +92,29 @@ class Session:
         await self._send(message)
         answer = await self._answer()
         return time.perf_counter() - start, answer
+
+    async def press(self, button: str) -> Answer:
+        """Presses a button: what the page shows then."""
+        message = self._rerun()
+        state = message.rerun_script.widget_states.widgets.add()
+        state.id = button
+        state.trigger_value = True
+        await self._send(message)
+        return await self._answer()
+
+    async def refresh(self, fragment: str) -> Answer:
+        """Runs a part of the page again, as the page's timer does."""
+        message = self._rerun()
+        message.rerun_script.fragment_id = fragment
+        message.rerun_script.is_auto_rerun = True
+        await self._send(message)
+        return await self._answer()
+
+    def _rerun(self) -> BackMsg:
+        message = BackMsg()
+        message.rerun_script.query_string = self._address
+        message.rerun_script.page_name = self._page
+        return message
 
     async def _send(self, message: BackMsg) -> None:
         await self._connection.send(message.SerializeToString())
@@ -93,12 +125,19 @@ class Session:
             content = await asyncio.wait_for(self._connection.recv(decode=False), ANSWER_SECONDS)
             message = ForwardMsg.FromString(content)
             kind = message.WhichOneof("type")
-            if kind == "script_finished":
+            if kind == "script_finished" and not _runs_again(message):
                 return answer
             if kind == "page_info_changed":  # the app writes the plan into the address
                 self._address = message.page_info_changed.query_string
+            elif kind == "auto_rerun":
+                answer.fragment = message.auto_rerun.fragment_id
             elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
                 _read(message.delta.new_element, answer)
+
+
+def _runs_again(finished: ForwardMsg) -> bool:
+    """Has the script ended only to run again at once?"""
+    return finished.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
 
 
 def _read(element: Element, answer: Answer) -> None:
@@ -106,6 +145,8 @@ def _read(element: Element, answer: Answer) -> None:
     content = getattr(element, str(kind))
     if kind == "slider" and content.label == SLIDER:
         answer.slider = content.id
+    elif kind == "button" and content.label == START:
+        answer.start = content.id
     elif kind == "exception":
         answer.failures.append(content.message)
     else:
@@ -147,15 +188,18 @@ def megabytes(process: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def _connected(port: int) -> connect:
+    address = f"ws://127.0.0.1:{port}/_stcore/stream"
+    return connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None)
+
+
 async def _use(
     port: int, number: int, opened: asyncio.Barrier, seconds: float, pause: float, seen: Seen
 ) -> None:
     """One session: opens the page, waits until all have, and moves the slider for those seconds."""
     chance = random.Random(number)
-    address = f"ws://127.0.0.1:{port}/_stcore/stream"
-    protocols = [Subprotocol("streamlit")]
     try:
-        async with connect(address, subprotocols=protocols, max_size=None) as connection:
+        async with _connected(port) as connection:
             session = Session(connection)
             await session.open()
             await opened.wait()
@@ -169,6 +213,36 @@ async def _use(
                 seen.wrong += not any(f"requested {percent}%" in words for words in answer.words)
     except (OSError, TimeoutError) as error:
         seen.errors.append(f"{type(error).__name__}: {error}")
+
+
+async def _train(port: int, network: str, running: asyncio.Event) -> None:
+    """A session that fine-tunes, and looks at the run every second, until it is cancelled."""
+    address = f"model={network}{TRAINING}"
+    async with _connected(port) as connection:
+        session = Session(connection, address, "finetune")
+        opened = await session.open()
+        answer = await session.press(opened.start)
+        fragment = answer.fragment
+        while True:
+            if any(STEP in words for words in answer.words):
+                running.set()
+            await asyncio.sleep(1)
+            answer = await session.refresh(fragment)
+
+
+@asynccontextmanager
+async def training(port: int, network: str) -> AsyncIterator[None]:
+    """A context in which one fine-tune runs."""
+    running = asyncio.Event()
+    trainer = asyncio.create_task(_train(port, network, running))
+    try:
+        started = asyncio.create_task(running.wait())
+        await asyncio.wait((started, trainer), return_when=asyncio.FIRST_COMPLETED)
+        yield
+        if trainer.done():
+            raise RuntimeError(f"The training ended: {trainer.exception()}")
+    finally:
+        trainer.cancel()
 
 
 async def together(port: int, sessions: int, seconds: float, pause: float) -> Seen:
@@ -198,15 +272,17 @@ def figures(seen: Seen) -> dict[str, float | int]:
 
 async def measure(options: argparse.Namespace, port: int, process: int) -> dict[str, object]:
     """All figures."""
-    alone = await together(port, 1, ALONE_SECONDS, options.pause)
-    before = megabytes(process)
-    busy = await together(port, options.sessions, options.seconds, options.pause)
-    during = megabytes(process)
+    one = figures(await together(port, 1, ALONE_SECONDS, options.pause))
+    async with training(port, options.training) if options.training else nullcontext():
+        beside = options.training and await together(port, 1, ALONE_SECONDS, options.pause)
+        before = megabytes(process)
+        busy = await together(port, options.sessions, options.seconds, options.pause)
+        during = megabytes(process)
     await asyncio.sleep(options.after)
-    one = figures(alone)
     many = figures(busy)
     return {
         "alone": one,
+        "alone_beside_a_training": figures(beside) if beside else None,
         "together": many,
         "p95_ratio": round(many["p95_seconds"] / one["p95_seconds"], 2),
         "first_errors": busy.errors[:3],
@@ -222,6 +298,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=25)
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--pause", type=float, default=4.0, help="seconds between two releases")
+    parser.add_argument("--training", metavar="NETWORK", help="fine-tune it meanwhile")
     parser.add_argument("--after", type=float, default=90.0, help="seconds until memory is read")
     options = parser.parse_args()
     with served() as (port, process):
