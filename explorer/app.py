@@ -4,6 +4,7 @@ from types import ModuleType
 
 import streamlit as st
 
+from explorer import metrics
 from explorer.charts.logo import icon
 from explorer.first_paint import STYLE
 from explorer.pages.explore import page as explore
@@ -17,6 +18,8 @@ from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
 from explorer.session.access import has_access, require_token
+from explorer.session.admission import show_full, why_full
+from explorer.session.demo import demo_note
 from explorer.session.language_and_link import language_and_link, name_language
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
@@ -46,6 +49,7 @@ def show() -> None:
     """Draws the side bar, and the selected page with the side bar's plan."""
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     st.html(STYLE)
+    metrics.add("script_runs_total")
     state.read_language()
     cache.keep_imports()
     with show_errors():
@@ -66,8 +70,12 @@ def show() -> None:
     )
     typed = st.Page(_nothing, title=_("Explore"), url_path=FIRST, visibility="hidden")
     shown = [*pages.values(), typed]
-    current = st.navigation(shown, position="top" if has_access() else "hidden")
+    allowed = has_access()
+    full = why_full() if allowed else ""
+    current = st.navigation(shown, position="top" if allowed and not full else "hidden")
     require_token()  # after the navigation: a link to another page leads there afterwards
+    if full:
+        show_full(full)
     if (destination := state.take_destination()) is not None:
         st.switch_page(pages[destination])
     if current.url_path == FIRST:
@@ -86,6 +94,7 @@ def _side_bar(page: str) -> Choice:
     """The plan and the page's language, below what runs on other pages."""
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
+        demo_note()
         runs_elsewhere(page, {entry[-1]: _(entry[1]) for entry in PAGES})
         choice = sidebar.render(page)
         state.write_address()  # the link has the plan that the side bar set

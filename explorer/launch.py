@@ -12,6 +12,9 @@ from pathlib import Path
 from streamlit.web import cli
 
 from explorer.limits import add_limits, set_limits
+from explorer.logs import FORMATS, JSON, TEXT
+from explorer.logs import VARIABLE as LOG_FORMAT
+from explorer.serving import LOCAL_NAMES, TOKEN
 from pruning_core import __version__
 from pruning_core.cli.options import add_subject
 from pruning_core.evaluation.thread_pool import thread_count
@@ -20,10 +23,7 @@ from pruning_core.types import PruningError
 from pruning_core.zoo.request import VARIABLE
 
 HOST = "127.0.0.1"
-LOCAL_NAMES = (HOST, "localhost", "::1")
 EVERY_ADDRESS = ("0.0.0.0", "::")
-TOKEN = "PRUNING_EXPLORER_TOKEN"
-"""The environment variable of the access token. `--token` sets it."""
 LEAST_LENGTH = 8
 HOSTS_FLAG = "--server.allowedHosts"
 PORT = 8501
@@ -50,14 +50,21 @@ def main(arguments: list[str] | None = None) -> int:
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"Pruning Explorer: http://{host}:{port} (Ctrl+C stops it)", flush=True)
-    if options.host not in LOCAL_NAMES and not os.environ.get(TOKEN):
-        print("Everyone who can reach this address can use the app. --token TEXT asks for a token.")
+    os.environ[LOG_FORMAT] = options.log_format
+    if options.log_format != JSON:
+        announce(options.host, port)
     arguments = streamlit_arguments(options.host, port, options.allow_host)
     arguments += ["--server.maxUploadSize", str(upload_mb)]
     cli.main(arguments, prog_name="streamlit", standalone_mode=False)
     return 0
+
+
+def announce(host: str, port: int) -> None:
+    """Prints the address, and that no token is asked for, where that is so."""
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Pruning Explorer: http://{shown}:{port} (Ctrl+C stops it)", flush=True)
+    if host not in LOCAL_NAMES and not os.environ.get(TOKEN):
+        print("Everyone who can reach this address can use the app. --token TEXT asks for a token.")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,6 +100,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a name by which browsers reach the server, such as that of a reverse proxy; repeat "
         "it for several; default: the address of --host, and any name where that is 0.0.0.0 or ::",
+    )
+    command.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        default=os.environ.get(LOG_FORMAT) or TEXT,
+        help="the log on standard error: text, or a JSON object in each line that has nothing of "
+        f"a visitor; the environment variable {LOG_FORMAT} does the same; default text",
     )
     add_subject(command)
     add_limits(command)

@@ -42,7 +42,7 @@ class Limits:
     grace_seconds: float = setting(
         60.0, 1.0, 100_000.0, "seconds without an open page after which a browser's runs stop"
     )
-    epochs: int = setting(MAX_EPOCHS, 0, MAX_EPOCHS, "epochs of one training")
+    epochs: int = setting(MAX_EPOCHS, 1, MAX_EPOCHS, "epochs of one training")
     demo: bool = setting(
         False,
         0,

@@ -144,7 +144,7 @@ class Job:
         # All errors: the code of a user's own network or data runs here and can raise any, and
         # above a thread nobody catches them: the job would stay "running" and the queue would stop.
         except Exception as problem:
-            LOG.exception("Job %s (%s) failed", self.title, self.id)
+            LOG.exception("job failed", extra={"fields": {"kind": self.kind}})
             self._finish(
                 "failed",
                 N_("It failed unexpectedly ({problem}); the server's log has the details.").format(

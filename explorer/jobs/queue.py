@@ -14,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from explorer import metrics
 from explorer.jobs.job import Job, MakeEvents, Snapshot
 from explorer.limits import Limits
+from explorer.logs import log_event
 from explorer.memory import is_full
 from explorer.texts.translate import N_
 from pruning_core.types import PruningError
@@ -152,6 +154,15 @@ class JobQueue:
         for thread in threads:
             thread.join(seconds)
 
+    def numbers(self) -> dict[str, float]:
+        """How many jobs run and wait, for `metrics`."""
+        with self._lock:
+            waiting = sum(job.active for job in self._queue)
+            return {
+                metrics.named("jobs", state="running"): len(self._threads),
+                metrics.named("jobs", state="waiting"): waiting,
+            }
+
     def _check_space(self, owner: str) -> None:
         """Raises PruningError when the owner may not start another job now."""
         active = [job for job in self._jobs.values() if job.owner == owner and job.active]
@@ -210,7 +221,12 @@ class JobQueue:
                 thread.start()
 
     def _run(self, job: Job) -> None:
+        log_event("job started", kind=job.kind)
         job.run(lambda: self._is_abandoned(job.owner))
+        seconds = round(job.snapshot().seconds, 3)
+        log_event("job ended", kind=job.kind, status=job.status, seconds=seconds)
+        metrics.add("jobs_ended_total", kind=job.kind, status=job.status)
+        metrics.add("job_seconds_total", seconds, kind=job.kind)
         with self._lock:
             del self._threads[job.id]
         self.stop_abandoned()

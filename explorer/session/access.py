@@ -6,7 +6,7 @@ import time
 
 import streamlit as st
 
-from explorer.launch import TOKEN
+from explorer.serving import TOKEN
 from explorer.session import state
 from explorer.texts.translate import _
 

@@ -21,6 +21,7 @@ import streamlit as st
 from streamlit.runtime import exists, get_instance
 from torch import nn
 
+from explorer import metrics
 from explorer.jobs.job import MakeEvents
 from explorer.jobs.processes import Processes
 from explorer.jobs.queue import JobQueue
@@ -29,7 +30,7 @@ from explorer.limits import limits
 from explorer.session import runnable_plan as runnable
 from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
-from explorer.texts.translate import language
+from explorer.texts.translate import N_, language
 from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import criterion
@@ -51,6 +52,7 @@ from pruning_core.zoo import Progress
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+READ_ONLY = N_("This is a demonstration: its run history is for reading only.")
 RETRY_SECONDS = 60.0
 """Files that could not be downloaded are requested again after so many seconds."""
 
@@ -170,6 +172,7 @@ def owners() -> Owners:
 def jobs() -> JobQueue:
     """The background jobs of this process. Each browser sees only its own."""
     queue = JobQueue(owners().is_connected, limits())
+    metrics.sources["jobs"] = queue.numbers
     atexit.register(queue.close, 1.0)
     return queue
 
@@ -318,12 +321,17 @@ def fingerprint(plan: Plan, space: Workspace) -> str:
 def history() -> History | None:
     """The run history; None where the server keeps none."""
     root = history_root()
-    return None if root is None else _history(str(root))
+    return None if root is None else _history(str(root), limits().demo)
+
+
+def keeping_history() -> History | None:
+    """The history that new runs are kept in; None where they are not kept."""
+    return None if limits().demo else history()
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _history(root: str) -> History:
-    return History(Path(root))
+def _history(root: str, demo: bool) -> History:
+    return History(Path(root), READ_ONLY if demo else "")
 
 
 @cached(_test_key, 4)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.translate import _
+from explorer.texts.translate import _, from_core
 from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.granularity import granularity
 from pruning_core.history import Keeping, Run, evaluated_plan
@@ -37,16 +37,18 @@ def _parent(fingerprint: str) -> str | None:
 
 def keep_button(plan: Plan, space: Workspace) -> None:
     """Keeps the plan as it is measured now, without training."""
-    if cache.history() is None:
+    if (history := cache.history()) is None:
         return
+    why = from_core(history.read_only)
     kept = state.stored(KEPT, "") == plan.to_json()
     pressed = st.button(
         _("Kept") if kept else _("Keep this run"),
         key="keep_plan",
         icon=":material/check:" if kept else ":material/bookmark_add:",
         type="tertiary",
-        disabled=kept,
-        help=_(
+        disabled=kept or bool(why),
+        help=why
+        or _(
             "Adds the plan with its numbers and masks to the page *Runs*, where you can compare "
             "it with others and open it again."
         ),

@@ -55,6 +55,19 @@ class Owners:
                     if other == session or self._is_session_connected(other)
                 }
 
+    def is_known(self, session: str) -> bool:
+        """Was the session added?"""
+        with self._lock:
+            return session in self._owners
+
+    def add_if_free(self, owner: str, session: str, most: int) -> bool:
+        """Adds the session where fewer than `most` have an open page. Was it added?"""
+        with self._lock:
+            free = sum(map(self._is_session_connected, self._owners)) < most
+            if free:
+                self._owners[session] = owner
+            return free
+
     def is_connected(self, owner: str) -> bool:
         """True while any page of the owner is open."""
         with self._lock:

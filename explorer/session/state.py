@@ -23,7 +23,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.session import cache
 from explorer.session.owners import COOKIE, browser_id
-from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom
+from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom, within_limits
 from explorer.texts import translate
 from explorer.texts.translate import N_
 from pruning_core.hand_edits import Group, HandEdits
@@ -52,7 +52,7 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     an older address, which is read. A change of this session since the last run has priority: the
     browser may have sent it before it received the address of the last change.
     """
-    cache.owners().add_session(owner(), _session())
+    cache.owners().add_session(owner(), session())
     address = {key: st.query_params[key] for key in PARAMS if key in st.query_params}
     switched = page != st.session_state.get(_PAGE, page)
     keep_plan = st.session_state.pop(_CHANGED, False) or (switched and not address)
@@ -111,8 +111,9 @@ def set_plan(new: Plan) -> None:
         return
     if new.model != plan().model:
         st.session_state[_LAYER] = None
+    new, sentences = within_limits(new)
     st.session_state[_PLAN] = new.to_json()
-    st.session_state[_PROBLEMS] = ()
+    st.session_state[_PROBLEMS] = sentences
     st.session_state[_CHANGED] = True
 
 
@@ -375,10 +376,11 @@ def owner() -> str:
 
     Without the browser's cookie it is the id of the session.
     """
-    return browser_id(str(st.context.cookies.get(COOKIE, "")), _session())
+    return browser_id(str(st.context.cookies.get(COOKIE, "")), session())
 
 
-def _session() -> str:
+def session() -> str:
+    """The id of this session: one open page."""
     context = get_script_run_ctx()
     return context.session_id if context else "none"
 

@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.session import cache, state
+from explorer.session.demo import why_no_uploads
 from explorer.session.notices import plain
 from explorer.session.upload_form import Fields, fields
 from explorer.texts.formats import listed
@@ -49,16 +50,18 @@ class Found:
 
 def entry() -> None:
     """Draws the button, and the dialog while it is open."""
+    why = why_no_uploads()
     st.button(
         _("Open your own …"),
         key="own_button",
         icon=":material/upload:",
         width="stretch",
-        help=HELP["own_button"],
+        help=why or HELP["own_button"],
+        disabled=bool(why),
         on_click=state.store,
         args=(OPEN, True),
     )
-    if state.stored(OPEN, False):
+    if state.stored(OPEN, False) and not why:
         title = _("Open your own network")
         st.dialog(title, width="medium", icon=":material/upload:", on_dismiss=_close)(_dialog)()
 

@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.session import state
+from explorer.session.demo import uploader
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _, from_core
@@ -98,7 +99,7 @@ def _architecture() -> str | None:
 
 
 def _uploader(field: str, label: str, kinds: list[str]) -> UploadedFile | None:
-    return st.file_uploader(label, kinds, key=f"own_{field}", help=HELP[f"own_{field}"])
+    return uploader(label, kinds, f"own_{field}", help=HELP[f"own_{field}"])
 
 
 def _transform(architecture: str | None) -> InputTransform | None:

@@ -5,10 +5,11 @@ There is one parameter per field of Plan that differs from its default.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
+from explorer.limits import limits
 from explorer.texts.translate import N_
 from pruning_core.criteria import is_custom
 from pruning_core.hand_edits import HandEdits
@@ -84,7 +85,19 @@ def read(
             sentences.append(f"{problem} {ignored}")
         else:
             values[field.name] = value
-    return Plan.from_json(json.dumps(values)), tuple(sentences)
+    plan, more = within_limits(Plan.from_json(json.dumps(values)))
+    return plan, (*sentences, *more)
+
+
+def within_limits(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
+    """The plan with at most the epochs that the server allows, and a sentence if it had more."""
+    most = limits().epochs
+    if plan.fine_tune.epochs <= most:
+        return plan, ()
+    sentence = N_(
+        "This server trains for at most {most} epochs, not {epochs}: {most} are set."
+    ).format(most=f"{most:,}", epochs=f"{plan.fine_tune.epochs:,}")
+    return replace(plan, fine_tune=replace(plan.fine_tune, epochs=most)), (sentence,)
 
 
 def is_upload(field: str, name: object) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.limits import limits
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import OPTIMIZER_LABELS
@@ -67,7 +68,7 @@ def _schedule(row: DeltaGenerator, plan: Plan) -> None:
 
 def _main_row(row: DeltaGenerator, plan: Plan) -> None:
     config = plan.fine_tune
-    _number(row, _epochs_label(plan), "epochs", config, (0, 200, 1))
+    _number(row, _epochs_label(plan), "epochs", config, (0, min(200, limits().epochs), 1))
     state.set_widget("tune_optimizer", config.optimizer)
     row.selectbox(
         _("Optimizer"),

@@ -84,7 +84,7 @@ def start_run(
     The run history keeps it.
     """
     with show_errors():
-        history = cache.history()
+        history = cache.keeping_history()
         start = new_run(page.kind, plan, space)
         work = cache.work(
             plan,

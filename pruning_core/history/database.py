@@ -1,5 +1,6 @@
 """The SQLite database of the history: its schema, its updates, and a damaged file."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -45,21 +46,38 @@ class Database:
     """The database in a folder. Any thread and any number of processes may use it at once.
 
     Each use has a connection of its own. sentences: what the user should know, such as that a
-    damaged file was set aside.
+    damaged file was set aside. read_only: a sentence why nothing may be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_only: str = "") -> None:
         self.folder = folder
+        self._read_only = read_only
         self.path = folder / NAME
         self.sentences: tuple[str, ...] = ()
         self._checked = False
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be written, in one sentence; "" where it can."""
+        if not self._read_only and self.folder.is_dir() and not os.access(self.folder, os.W_OK):
+            return f"The history in {self.folder} can only be read: the folder is read-only."
+        return self._read_only
+
+    def check_writable(self) -> None:
+        """Raises HistoryFailed where nothing can be written."""
+        if self.read_only:
+            raise HistoryFailed(self.read_only)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection to read with. Raises HistoryFailed."""
         with self._reported():
-            self._check()
-            with closing(self._connected()) as connection:
+            if self.read_only:
+                connected = read_only_connection(self.path)
+            else:
+                self._check()
+                connected = self._connected()
+            with closing(connected) as connection:
                 yield connection
 
     @contextmanager
@@ -67,6 +85,7 @@ class Database:
         """A transaction: all of it is on disk when the block ends, or nothing. Raises
         HistoryFailed.
         """
+        self.check_writable()
         with self.reading() as connection, _transaction(connection):
             yield connection
 
@@ -152,6 +171,26 @@ class Database:
             raise HistoryFailed(
                 f"The history in {self.folder} cannot be read or written: {reason}."
             ) from error
+
+
+def read_only_connection(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing. Without a file the database is empty; that of an older
+    version is updated in memory.
+    """
+    address = ":memory:"
+    if path.exists():
+        # SQLite keeps a -wal file beside it while another process writes; else nothing changes.
+        changing = path.with_name(f"{path.name}-wal").exists()
+        address = f"{path.absolute().as_uri()}?mode=ro{'' if changing else '&immutable=1'}"
+    file = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+    if _pragma(file, "user_version") == len(MIGRATIONS):
+        return file
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with closing(file):
+        file.backup(memory)
+    with _transaction(memory):
+        _migrate(memory, path)
+    return memory
 
 
 def _readable_rows(path: Path, table: str) -> list[dict[str, object]]:

@@ -45,6 +45,7 @@ def history_root() -> Path | None:
 class History:
     """The runs in a folder. Any thread and any number of processes may use it at once.
 
+    read_only: a sentence why nothing may be written; "" where the folder decides.
     All methods raise HistoryFailed, in one sentence, where the folder cannot be used.
 
     >>> import tempfile
@@ -57,9 +58,9 @@ class History:
     True
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_only: str = "") -> None:
         self.folder = folder
-        self._database = Database(folder)
+        self._database = Database(folder, read_only)
         self._files = TensorFiles(folder)
         self._unreadable = 0
 
@@ -67,6 +68,11 @@ class History:
     def sentences(self) -> tuple[str, ...]:
         """What the user should know, such as that a damaged database was set aside."""
         return self._database.sentences
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be written, in one sentence; "" where it can."""
+        return self._database.read_only
 
     @property
     def reading_notes(self) -> tuple[str, ...]:
@@ -78,6 +84,7 @@ class History:
 
     def begin(self, run: Run) -> Worker:
         """Keeps a run as running; until the worker is closed, or its process ends."""
+        self._database.check_writable()
         try:
             worker = Worker(self.folder)
         except OSError as error:

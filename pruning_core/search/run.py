@@ -29,7 +29,7 @@ from pruning_core.types import PruningError, Ratios, SensitivityPoint
 from pruning_core.whole_files import write_file
 from pruning_core.workers import WorkerLost
 from pruning_core.workspaces import Workspace
-from pruning_core.zoo import data_root
+from pruning_core.zoo import results_root
 
 MOST_EVALUATIONS = 100_000
 TOP = 10
@@ -89,7 +89,7 @@ class Found:
 
 def searches_root() -> Path:
     """The folder of evaluations where no other one is given: `searches` beside the data."""
-    return data_root() / "searches"
+    return results_root() / "searches"
 
 
 def search(

@@ -21,7 +21,7 @@ from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError, Split
 from pruning_core.whole_files import write_file
 from pruning_core.workspaces import Workspace
-from pruning_core.zoo import data_root
+from pruning_core.zoo import results_root
 
 STUDY_FILE = "study.json"
 METHOD_VERSION = 2
@@ -51,7 +51,7 @@ UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 
 def studies_root() -> Path:
     """The folder of all studies: `studies` beside the data."""
-    return data_root() / "studies"
+    return results_root() / "studies"
 
 
 def fingerprint(space: Workspace) -> str:

@@ -7,7 +7,7 @@ from pruning_core.zoo.fetch import Progress
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.pretrained import PRETRAINED
 from pruning_core.zoo.recipes import RECIPES, recipe, reinitialise, train
-from pruning_core.zoo.request import data_root
+from pruning_core.zoo.request import data_root, results_root
 from pruning_core.zoo.splits import probe
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "probe",
     "recipe",
     "reinitialise",
+    "results_root",
     "train",
 ]

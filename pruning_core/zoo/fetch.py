@@ -12,6 +12,8 @@ from pruning_core.types import PruningError
 Progress = Callable[[float, str], None]
 """Called with the downloaded fraction, in [0, 1], and the name of the file."""
 
+DOWNLOADS = "PRUNING_EXPLORER_DOWNLOADS"
+"""Environment variable: off lets nothing be downloaded."""
 TIMEOUT_SECONDS = 8.0
 """A server that sends nothing for this time counts as unreachable."""
 CHUNK = 1 << 18
@@ -30,10 +32,13 @@ def fetch(
     """Downloads `url` to `target`, unless the complete file is already there.
 
     algorithm: of hashlib; digest: hexadecimal start of the file's digest. Raises OSError where the
-    server cannot be reached, PruningError where the downloaded file has another digest.
+    server cannot be reached and where `DOWNLOADS` is off, PruningError where the downloaded file
+    has another digest.
     """
     if target.is_file() and digest_of(target, algorithm).startswith(digest):
         return
+    if os.environ.get(DOWNLOADS) == "off":
+        raise OSError("downloads are switched off")
     target.parent.mkdir(parents=True, exist_ok=True)
     received = hashlib.new(algorithm)
     # A unique name, because two sessions may download the same file at the same time.

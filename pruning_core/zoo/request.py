@@ -10,6 +10,8 @@ from pruning_core.zoo.fetch import Progress
 
 VARIABLE = "PRUNING_EXPLORER_DATA"
 """Environment variable that names the data folder."""
+RESULTS = "PRUNING_EXPLORER_RESULTS"
+"""Environment variable that names the folder of studies and searches."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def data_root(root: str | Path | None = None) -> Path:
         return Path(root).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "pruning-explorer"
+
+
+def results_root() -> Path:
+    """The folder of studies and searches: as PRUNING_EXPLORER_RESULTS says, else `data_root`."""
+    return data_root(os.environ.get(RESULTS))
 
 
 def missing_files_error(

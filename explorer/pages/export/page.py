@@ -15,6 +15,7 @@ from explorer.pages.export.thinned import thinned_files
 from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
 from explorer.session.address_choice import address_choice
+from explorer.session.demo import uploader
 from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
 from explorer.texts.formats import interval_words, percent, title, value_text
@@ -295,10 +296,10 @@ def _download(name: str, content: bytes | Callable[[], bytes], purpose: str) -> 
 def _upload() -> None:
     """A field for a plan.json, and what became of the last one."""
     st.subheader(_("Upload a plan"), anchor=False)
-    st.file_uploader(
+    uploader(
         _("A plan.json from this page or from the command line"),
         "json",
-        key="plan_upload",
+        "plan_upload",
         max_upload_size=1,
         on_change=_uploaded,
         help=_("Sets all choices of the side bar and of the training."),

@@ -92,7 +92,7 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
         st.caption(_work_left(measured, space, missing))
     _impossible_pairs(asked, space)
     if pressed:
-        history = cache.history()
+        history = cache.keeping_history()
         with show_errors():
             work = cache.work(
                 asked.plan,

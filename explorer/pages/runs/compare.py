@@ -55,6 +55,7 @@ def compare_panel(history: History, runs: Sequence[Run]) -> None:
         key="runs_delete",
         on_click=delete,
         args=(history, [run.id for run in ordered]),
+        disabled=bool(history.read_only),
         help=_("You can undo it."),
     )
 

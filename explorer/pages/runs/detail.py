@@ -144,6 +144,7 @@ def _actions(history: History, run: Run) -> None:
             key="run_pin",
             on_click=_change,
             args=(history, run, "pinned", not run.pinned),
+            disabled=bool(history.read_only),
             help=_("Pinned runs are first in the tree, and the reference of comparisons."),
         )
         st.button(
@@ -152,6 +153,7 @@ def _actions(history: History, run: Run) -> None:
             key="run_delete",
             on_click=delete,
             args=(history, [run.id]),
+            disabled=bool(history.read_only),
             help=_("You can undo it."),
         )
         _field(history, run, "tags", _("Tags, by commas"), ", ".join(run.tags), 200)
@@ -164,7 +166,14 @@ def _field(
     """A text of the user's; a change is kept at once."""
     key = f"run_{field}_{run.id}"
     state.set_widget(key, value)
-    st.text_input(label, key=key, width=width, on_change=_written, args=(history, run, field, key))
+    st.text_input(
+        label,
+        key=key,
+        width=width,
+        on_change=_written,
+        args=(history, run, field, key),
+        disabled=bool(history.read_only),
+    )
 
 
 def _written(history: History, run: Run, field: str, key: str) -> None:

@@ -42,6 +42,8 @@ def render(plan: Plan, space: Workspace) -> None:
     runs = visible(history.runs())
     for sentence in history.reading_notes:
         st.warning(plain(sentence), icon=":material/history:")
+    if history.read_only:
+        st.info(plain(history.read_only), icon=":material/lock:")
     undo_note(history)
     chosen = _chosen(runs)
     if not runs:

@@ -7,8 +7,9 @@ import streamlit as st
 
 from explorer.pages.runs.table import select
 from explorer.session import state
+from explorer.session.demo import uploader
 from explorer.session.notices import plain
-from explorer.texts.translate import N_, _, n_
+from explorer.texts.translate import N_, _, from_core, n_
 from pruning_core.history import History, Run, import_zip, to_csv, to_zip
 from pruning_core.types import PruningError
 
@@ -80,7 +81,8 @@ def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]
                     on_click="ignore",
                 )
                 st.caption(_(words, count=len(runs)))
-        given = st.file_uploader(_("Add runs from a zip"), type="zip", key="runs_import")
+        why = from_core(history.read_only)
+        given = uploader(_("Add runs from a zip"), "zip", "runs_import", why)
         label = _("Import")
         if given is not None and st.button(label, key="runs_import_now", icon=":material/add:"):
             _import(history, given)

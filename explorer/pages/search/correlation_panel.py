@@ -10,6 +10,7 @@ from explorer.charts import alt
 from explorer.charts.search import correlation_chart
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
+from explorer.limits import limits
 from explorer.pages.search.run import SearchRequest, SearchRun
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
@@ -76,7 +77,7 @@ def _newest(asked: SearchRequest) -> Snapshot | None:
 def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = _number(_("Candidates"), "lab_count", LEAST, MOST, USUAL)
-        epochs = _number(_("Epochs"), "lab_epochs", 1, 50, 1)
+        epochs = _number(_("Epochs"), "lab_epochs", 1, min(50, limits().epochs), 1)
         pressed = st.button(
             _("Fine-tune them"),
             key="lab_start",
@@ -95,7 +96,7 @@ def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
         )
     )
     if pressed:
-        config = replace(plan.fine_tune, epochs=epochs)
+        config = replace(plan.fine_tune, epochs=min(epochs, limits().epochs))
         chosen = spread(run.candidates, count)
         asked = CorrelationRequest(run.asked, len(chosen), config)
         searched = run.asked.plan

@@ -249,7 +249,7 @@ def _measured_words(plan: Plan, space: Workspace) -> str:
 
 def _events(asked: SearchRequest, space: Workspace) -> MakeEvents:
     """Starts the search; the run history keeps it and its best candidates."""
-    history = cache.history()
+    history = cache.keeping_history()
     base = cache.fingerprint(asked.plan, space) if history else ""
     return cache.work(
         asked.plan,

@@ -53,7 +53,7 @@ def scan_form(
 
 def _events(asked: ScanRequest, space: Workspace) -> MakeEvents:
     """Starts the scan; the run history keeps it. A preview is an estimate, which is not kept."""
-    history = None if asked.preview else cache.history()
+    history = None if asked.preview else cache.keeping_history()
     base = cache.fingerprint(asked.plan, space) if history else ""
     start = scan_record(asked.plan, settings_of(asked), base, space.dataset.task)
     return cache.work(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.launch import TOKEN
+from explorer.serving import TOKEN
 from explorer.session import access
 
 APP = Path(__file__).resolve().parents[3] / "explorer" / "script" / "visit.py"

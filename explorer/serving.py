@@ -1,0 +1,102 @@
+"""What stands before Streamlit: sessions are counted and logged, metrics are protected."""
+
+import hmac
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from explorer import metrics
+from explorer.logs import log_event, set_up_logs
+
+LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
+DEMO = "PRUNING_EXPLORER_DEMO"
+TOKEN = "PRUNING_EXPLORER_TOKEN"
+"""The environment variable of the access token. `pruning-explorer --token` sets it."""
+METRICS = "/metrics"
+PROTECTED = (METRICS, "/_stcore/metrics")
+"""Paths for this machine and for who has the token. Streamlit's own metrics name its caches, and
+take long."""
+REFUSED = "Only from this machine, or with the server's token as 'Authorization: Bearer TOKEN'."
+
+
+def metrics_routes() -> list[Route]:
+    """The path of the metrics."""
+    return [Route(METRICS, _metrics, methods=["GET"])]
+
+
+async def _metrics(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+class Watched:
+    """An ASGI application that counts and logs the sessions of another one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on; what is protected only for who may read it."""
+        if scope["type"] == "websocket":
+            await self._session(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in PROTECTED and not may_read(scope):
+            await PlainTextResponse(REFUSED, 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _session(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection of a page, from its first to its last message."""
+        began = time.monotonic()
+        metrics.add("sessions_opened_total")
+        metrics.add("sessions")
+        log_event("session opened")
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            metrics.add("sessions", -1)
+            log_event("session closed", seconds=round(time.monotonic() - began, 1))
+
+
+def may_read(scope: Scope) -> bool:
+    """Does the request come from this machine under a name of it, or does it have the token?
+
+    The name in the Host header tells a proxy on this machine, and a foreign page, from a command.
+    """
+    request = HTTPConnection(scope)
+    token = os.environ.get(TOKEN, "")
+    given = request.headers.get("authorization", "").encode()
+    if token and hmac.compare_digest(given, f"Bearer {token}".encode()):
+        return True
+    here = request.client is not None and request.client.host in LOCAL_NAMES
+    return here and request.url.hostname in LOCAL_NAMES
+
+
+@asynccontextmanager
+async def served(_app: object) -> AsyncIterator[None]:
+    """From the start of the server to its end."""
+    set_up_logs()
+    with ExitStack() as stack:
+        if os.environ.get(DEMO):
+            _keep_nothing(stack)
+        log_event("server started")
+        yield
+    log_event("server stopped")
+
+
+def _keep_nothing(stack: ExitStack) -> None:
+    """In a demonstration, results of visitors are in a folder that is removed at the end."""
+    # Imported here, because without a demonstration the first visit imports them.
+    from explorer.limits import limits
+    from pruning_core.search.postgres_log import STORAGE
+    from pruning_core.zoo.fetch import DOWNLOADS
+    from pruning_core.zoo.request import RESULTS
+
+    if limits().demo:
+        folder = tempfile.TemporaryDirectory(prefix="pruning-explorer-")
+        os.environ |= {RESULTS: stack.enter_context(folder), DOWNLOADS: "off", STORAGE: ""}
