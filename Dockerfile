@@ -4,19 +4,19 @@ FROM python:3.11-slim AS build
 # Without it, pip installs the usual, larger torch.
 ARG TORCH_INDEX=""
 WORKDIR /build
-RUN python -m venv /opt/app
+RUN python -m venv /app
 COPY requirements.txt ./
 RUN if [ -n "$TORCH_INDEX" ]; then \
-        grep -E '^torch(vision)?==' requirements.txt | xargs /opt/app/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX"; \
-    fi && /opt/app/bin/pip install --no-cache-dir -r requirements.txt
+        grep -E '^torch(vision)?==' requirements.txt | xargs /app/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX"; \
+    fi && /app/bin/pip install --no-cache-dir -r requirements.txt
 COPY pyproject.toml README.md LICENSE app.py ./
 COPY .streamlit .streamlit
 COPY pruning_core pruning_core
 COPY explorer explorer
-RUN /opt/app/bin/pip install --no-cache-dir --no-deps .
+RUN /app/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.11-slim
-COPY --from=build /opt/app /opt/app
+COPY --from=build /app /app
 # A new volume at /data takes the owner of this folder.
 RUN useradd --uid 10001 --no-create-home explorer && install -d -o explorer -g explorer /data
 USER 10001
@@ -27,5 +27,5 @@ ENV HOME=/tmp \
 VOLUME /data
 EXPOSE 8501
 HEALTHCHECK --start-period=60s --timeout=10s \
-    CMD ["/opt/app/bin/python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=5)"]
-ENTRYPOINT ["/opt/app/bin/pruning-explorer", "--host", "0.0.0.0"]
+    CMD ["/app/bin/python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=5)"]
+ENTRYPOINT ["/app/bin/pruning-explorer", "--host", "0.0.0.0"]

@@ -70,12 +70,7 @@ def show() -> None:
     )
     typed = st.Page(_nothing, title=_("Explore"), url_path=FIRST, visibility="hidden")
     shown = [*pages.values(), typed]
-    allowed = has_access()
-    full = why_full() if allowed else ""
-    current = st.navigation(shown, position="top" if allowed and not full else "hidden")
-    require_token()  # after the navigation: a link to another page leads there afterwards
-    if full:
-        show_full(full)
+    current = _selected(shown)
     if (destination := state.take_destination()) is not None:
         st.switch_page(pages[destination])
     if current.url_path == FIRST:
@@ -88,6 +83,17 @@ def show() -> None:
         return
     choice = _side_bar(current.url_path or FIRST)
     current.run()
+
+
+def _selected(shown: list[st.Page]) -> st.Page:
+    """The selected page. The run ends here for a browser that may not see it now."""
+    allowed = has_access()
+    full = why_full() if allowed else ""
+    current = st.navigation(shown, position="top" if allowed and not full else "hidden")
+    require_token()  # after the navigation: a link to another page leads there afterwards
+    if full:
+        show_full(full)
+    return current
 
 
 def _side_bar(page: str) -> Choice:

@@ -12,7 +12,7 @@ from pathlib import Path
 from streamlit.web import cli
 
 from explorer.limits import add_limits, set_limits
-from explorer.logs import FORMATS, JSON, TEXT
+from explorer.logs import FORMATS, TEXT
 from explorer.logs import VARIABLE as LOG_FORMAT
 from explorer.serving import LOCAL_NAMES, TOKEN
 from pruning_core import __version__
@@ -46,12 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
         name_subjects(options.subject)
         if options.token is not None:
             os.environ[TOKEN] = checked_token(options.token)
+        os.environ[LOG_FORMAT] = checked_log_format(options.log_format)
         upload_mb = set_limits(options).upload_mb
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
-    os.environ[LOG_FORMAT] = options.log_format
-    if options.log_format != JSON:
+    if os.environ[LOG_FORMAT] == TEXT:
         announce(options.host, port)
     arguments = streamlit_arguments(options.host, port, options.allow_host)
     arguments += ["--server.maxUploadSize", str(upload_mb)]
@@ -101,17 +101,20 @@ def parser() -> argparse.ArgumentParser:
         help="a name by which browsers reach the server, such as that of a reverse proxy; repeat "
         "it for several; default: the address of --host, and any name where that is 0.0.0.0 or ::",
     )
-    command.add_argument(
-        "--log-format",
-        choices=FORMATS,
-        default=os.environ.get(LOG_FORMAT) or TEXT,
-        help="the log on standard error: text, or a JSON object in each line that has nothing of "
-        f"a visitor; the environment variable {LOG_FORMAT} does the same; default text",
-    )
+    _add_log(command)
     add_subject(command)
     add_limits(command)
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        help="the log on standard error: text, or a JSON object in each line that has nothing of "
+        f"a visitor; the environment variable {LOG_FORMAT} does the same; default text",
+    )
 
 
 def app_file() -> Path:
@@ -128,6 +131,14 @@ def checked_token(text: str) -> str:
     if len(text) < LEAST_LENGTH:
         raise PruningError(f"The token is too short: choose at least {LEAST_LENGTH} characters.")
     return text
+
+
+def checked_log_format(given: str | None) -> str:
+    """The format of the log: that of the flag, or of the environment. Raises PruningError."""
+    chosen = given or os.environ.get(LOG_FORMAT) or TEXT
+    if chosen not in FORMATS:
+        raise PruningError(f"{LOG_FORMAT} is '{chosen[:40]}': set it to {' or '.join(FORMATS)}.")
+    return chosen
 
 
 def allowed_hosts(host: str, names: Sequence[str]) -> tuple[str, ...]:

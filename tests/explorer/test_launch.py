@@ -9,6 +9,8 @@ import pytest
 from streamlit.web import cli
 
 from explorer import launch
+from explorer.logs import VARIABLE as LOG_FORMAT
+from explorer.serving import TOKEN
 from pruning_core.subjects import VARIABLE as SUBJECTS
 from pruning_core.zoo.request import VARIABLE
 
@@ -45,6 +47,24 @@ def test_it_serves_the_repositorys_script_on_this_machine_only(
     assert flags(arguments)["--server.address"] == "127.0.0.1"
     assert flags(arguments)["--server.port"] == str(port)
     assert os.environ[VARIABLE] == "as-before"
+
+
+def test_limits_and_the_log_reach_the_server(
+    calls: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    port: int,
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, LOG_FORMAT: "xml"})
+    served = ["--port", str(port), "--demo"]
+    assert launch.main(served) == 2
+    assert capsys.readouterr().err == f"{LOG_FORMAT} is 'xml': set it to text or json.\n"
+    assert launch.main([*served, "--log-format", "json", "--epochs", "0"]) == 2
+    assert "--epochs (PRUNING_EXPLORER_EPOCHS) is 0" in capsys.readouterr().err
+    assert not calls
+    assert launch.main([*served, "--log-format", "json"]) == 0
+    assert flags(calls[0])["--server.maxUploadSize"] == "0"
+    assert (os.environ[LOG_FORMAT], os.environ["PRUNING_EXPLORER_DEMO"]) == ("json", "1")
 
 
 def test_the_port_is_8501_where_none_is_given() -> None:
@@ -173,9 +193,9 @@ def test_a_token_is_set_for_the_pages_and_a_short_one_is_refused(
     capsys: pytest.CaptureFixture[str],
     port: int,
 ) -> None:
-    monkeypatch.setenv(launch.TOKEN, "")
+    monkeypatch.setenv(TOKEN, "")
     assert launch.main(["--port", str(port), "--token", "short"]) == 2
     assert "choose at least 8 characters" in capsys.readouterr().err
     assert not calls
     assert launch.main(["--port", str(port), "--token", "long enough"]) == 0
-    assert os.environ[launch.TOKEN] == "long enough"
+    assert os.environ[TOKEN] == "long enough"

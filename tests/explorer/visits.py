@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from streamlit.testing.v1 import AppTest
 
-from explorer.launch import TOKEN
 from explorer.pages.explore.look_closer import VIEWS
+from explorer.serving import TOKEN
 from explorer.session import cache
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA

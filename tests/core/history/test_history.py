@@ -278,3 +278,49 @@ def test_the_folder_is_beside_the_data_or_named(monkeypatch: pytest.MonkeyPatch)
     for named, folder in {"": Path("/data/history"), OFF: None, "/mine": Path("/mine")}.items():
         monkeypatch.setenv(VARIABLE, named)
         assert history_root() == folder
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_read_only_history_is_read_and_never_written(
+    history: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = example()
+    history.save(run, {"masks": b"01"})
+    before = tree(history.folder)
+    shown = History(history.folder, "Only for reading.")
+    assert shown.runs() == history.runs()
+    assert shown.file(shown.runs()[0], "masks") == b"01"
+    for write in (
+        lambda: shown.begin(example()),
+        lambda: shown.save(example(), {"masks": b"2"}),
+        lambda: shown.change(run.id, note="mine"),
+        lambda: shown.delete([run.id]),
+        lambda: shown.restore([run.id]),
+        shown.purge,
+    ):
+        with pytest.raises(HistoryFailed, match=r"^Only for reading\.$"):
+            write()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert History(history.folder).runs() == shown.runs()
+    with pytest.raises(HistoryFailed, match="can only be read: the folder is read-only"):
+        History(history.folder).save(example())
+    assert tree(history.folder) == before
+    assert History(tmp_path / "none", "why").runs() == ()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_read_only_history_of_an_older_version_is_updated_in_memory(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.save(example())
+    before = tree(history.folder)
+    newer = (*MIGRATIONS, "ALTER TABLE runs ADD COLUMN later TEXT")
+    monkeypatch.setattr(database, "MIGRATIONS", newer)
+    assert len(History(history.folder, "why").runs()) == 1
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[:1])
+    with pytest.raises(HistoryFailed, match=r"version 2.* up to version 1"):
+        History(history.folder, "why").runs()
+    assert tree(history.folder) == before
