@@ -273,6 +273,23 @@ def achieved(masks: Masks) -> dict[str, float]:
     return {name: 1 - mask.sum().item() / mask.numel() for name, mask in masks.items()}
 
 
+def masked_tensors(
+    model: nn.Module,
+    masks: GivenMasks,
+    layers: tuple[Layer, ...],
+    dependent: GivenMasks | None = None,
+) -> dict[str, Tensor]:
+    """The masked parameters by name, with the removed weights at zero: all that `apply_masks`
+    changes, without a copy of the model. Arguments and errors as there.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    tensors: dict[str, Tensor] = {}
+    for parameter, removed in removed_places(model, masks, layers, dependent):
+        name = names[id(parameter)]
+        tensors[name] = tensors.get(name, parameter.detach()).masked_fill(removed, 0)
+    return tensors
+
+
 def apply_masks(
     model: Model,
     masks: GivenMasks,

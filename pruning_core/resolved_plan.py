@@ -18,6 +18,7 @@ from pruning_core.masks import (
     apply_masks,
     exclude_removed,
     intersect,
+    masked_tensors,
     mean_group_scores,
     select,
 )
@@ -32,7 +33,7 @@ from pruning_core.model.coupling.dependent_masks import (
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.kept_norms import KEPT, with_kept_norms
 from pruning_core.model.mask_forms import removed_places
-from pruning_core.model.model_io import copy_model, with_selected_logits
+from pruning_core.model.model_io import copy_model, tensors_of, with_selected_logits
 from pruning_core.registry import find
 from pruning_core.repairs import NONE, REPAIRS, BoundRepair, Repair
 from pruning_core.schedule import Schedule
@@ -299,6 +300,14 @@ class ResolvedPlan:
         """As `masked_copy`, then repaired as the plan says."""
         work = self.masked_copy(masks, model)
         return self.repairing(work, masks) if self.repairing else work
+
+    def pruned_tensors(self, masks: Masks) -> dict[str, Tensor]:
+        """The tensors of `pruned_copy(masks)` by name; without a repair only the masked ones."""
+        if self.repairing:
+            return tensors_of(self.pruned_copy(masks))
+        return masked_tensors(
+            self.space.model, masks, self.space.layers, self.dependent_masks(masks)
+        )
 
     def repaired_copy(self, masks: Masks, model: nn.Module) -> nn.Module:
         """A masked network after the repair: a copy, or the network where nothing changes."""

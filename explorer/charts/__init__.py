@@ -2,7 +2,7 @@
 
 from explorer.charts.comparison import class_change, comparison_bars, sensitivity_slice
 from explorer.charts.curves import preview_curves, sensitivity_curves
-from explorer.charts.distributions import score_histogram, weight_histograms
+from explorer.charts.distributions import weight_histograms
 from explorer.charts.flows import WEIGHT_STATES, mask_over_time, mask_update_chart, weight_states
 from explorer.charts.methods import tradeoff
 from explorer.charts.storage import storage_bars
@@ -20,7 +20,6 @@ __all__ = [
     "mask_update_chart",
     "preview_curves",
     "robust_limit",
-    "score_histogram",
     "sensitivity_curves",
     "sensitivity_slice",
     "storage_bars",

@@ -42,7 +42,6 @@ from pruning_core.granularity import granularity
 from pruning_core.history import History, history_root
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
-from pruning_core.model.model_io import tensors_of
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE
 from pruning_core.studies import fingerprint as _fingerprint
@@ -151,7 +150,7 @@ def _layer_view_key(
 def keep_imports() -> None:
     """Excludes all imported modules from garbage collection, once.
 
-    Streamlit collects garbage after every run; with the imports that takes 0.2 s.
+    With them, each full collection stops all pages for 0.2 s.
     """
     gc.freeze()
 
@@ -361,7 +360,7 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     The numbers are those of `evaluate`, but only the layers after a changed weight are computed.
     """
     forward = _incremental_forward(plan, space)
-    return forward.evaluation(tensors_of(pruned_model(plan, space)))
+    return forward.evaluation(plan.resolve(space).pruned_tensors(masks(plan, space)))
 
 
 @cached(lambda plan, space: (repair_key(plan), _test_key(plan, space)), 256, copied=True)

@@ -14,6 +14,7 @@ labels uses `address_choice`, since labels are in the page's language.
 """
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ _CHANGED = "_changed"
 _KEPT = "_kept"
 LANGUAGE = "lang"
 """The parameter of the address with the page's language."""
+_language: ContextVar[str] = ContextVar("language", default="")
 
 
 def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
@@ -345,15 +347,24 @@ def read_language() -> None:
     Without one there, it is the language that this session chose, or else the browser's.
     """
     page_text(LANGUAGE)
+    _language.set(_session_language())
 
 
 def set_language(code: str) -> None:
     """Sets the page's language, a key of `translate.LANGUAGES`. Call it from widget callbacks."""
     set_page_text(LANGUAGE, code)
+    _language.set("")
 
 
 def language() -> str:
-    """The code of the language of this session's page. Outside a session, the source language."""
+    """The code of the language of this session's page. Outside a session, the source language.
+
+    A page asks hundreds of times in each run, so `read_language` keeps it for the run.
+    """
+    return _language.get() or _session_language()
+
+
+def _session_language() -> str:
     if get_script_run_ctx(suppress_warning=True) is None:
         return translate.SOURCE
     chosen = stored(LANGUAGE, "")

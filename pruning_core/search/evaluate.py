@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
-from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.search.candidates import Judged
 from pruning_core.search.plan_space import PlanSpace
@@ -42,7 +41,7 @@ class PlanEvaluate:
     def __call__(self, ratios: Ratios) -> Judged:
         resolved = self.space.resolved
         masks = resolved.masks(self.space.groups, self.space.all_ratios(ratios))
-        return self._judged(tensors_of(resolved.pruned_copy(masks)))
+        return self._judged(resolved.pruned_tensors(masks))
 
     def run(self, ratios: Ratios) -> Judged:
         """As a call, without the values of every sample: for other processes."""

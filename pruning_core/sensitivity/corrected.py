@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pruning_core.allocation import ALLOCATIONS, fit_ratios
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
-from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.ratios import FromSensitivity
@@ -129,8 +128,8 @@ class _Search:
     def measure(self, name: str, ratios: Ratios) -> Joint:
         """The whole plan with these ratios."""
         masks = self.resolved.masks(self._groups, ratios)
-        network = self.resolved.pruned_copy(masks)
-        return Joint(name, ratios, self._forward.evaluation(tensors_of(network)))
+        tensors = self.resolved.pruned_tensors(masks)
+        return Joint(name, ratios, self._forward.evaluation(tensors))
 
     def better(self, best: Joint, name: str, step: float) -> Joint | None:
         """The first of two moves of one layer's ratio, down and up, with a lower loss."""

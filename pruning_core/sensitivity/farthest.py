@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
-from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE, REPAIRS
@@ -159,8 +158,7 @@ class _PlanAtSparsities:
         """The pruned network on the probe, with each of these repairs."""
         masks = self._masks.at(step)
         for repair in repairs:
-            network = self._repaired[repair].pruned_copy(masks)
-            evaluation = self._forward.evaluation(tensors_of(network))
+            evaluation = self._forward.evaluation(self._repaired[repair].pruned_tensors(masks))
             yield CurvePoint(step / STEPS, repair, evaluation, change(self.dense, evaluation))
 
 

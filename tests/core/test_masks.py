@@ -16,6 +16,7 @@ from pruning_core.masks import (
     group_scores,
     intersect,
     lowest,
+    masked_tensors,
     n_removed,
     select,
 )
@@ -278,6 +279,22 @@ def test_apply_masks_zeroes_exactly_what_is_removed() -> None:
     assert all(
         torch.equal(pruned.get_parameter(name), model.get_parameter(name)) for name in untouched
     )
+
+
+def test_masked_tensors_are_all_that_apply_masks_changes() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    model[1].weight = model[0].weight
+    layers = inventory(model, (4,))
+    masks = {
+        layers[-1].name: torch.rand(layers[-1].shape) > 0.5,
+        "0.weight": torch.zeros(4, 4, 1, 1),
+    }
+    dependent = {"0.bias": torch.tensor([True, False, True, True])}
+    tensors = masked_tensors(model, masks, layers, dependent)
+    assert tensors.keys() == {"0.weight", "0.bias", "2.weight"}
+    copy = apply_masks(model, masks, layers, dependent)
+    for name, parameter in copy.named_parameters():
+        assert torch.equal(tensors.get(name, model.get_parameter(name)), parameter)
 
 
 def test_apply_masks_to_non_contiguous_and_tied_weights() -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.charts import alt, score_histogram
+from explorer.charts.score_bars import score_bars, score_bars_html
 from explorer.components.mask_lab import Edit, LabDetail, Result, lab_view, mask_lab
 from explorer.pages.explore.layer_details import filter_of
 from explorer.pages.explore.layer_facts import LayerFacts, layer_facts
@@ -190,10 +190,8 @@ def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
     if facts.group_scores is None or facts.group_kept is None:
         st.caption(_("No scores: {reason}", reason=from_core(refusal or "")))
         return
-    figure = score_histogram(
-        facts.group_scores, facts.group_kept, facts.threshold, name=facts.layer.name
-    )
-    st.plotly_chart(figure, key="scores", config={"displayModeBar": False}, alt=alt(figure))
+    bars = score_bars(facts.group_scores, facts.group_kept, facts.threshold)
+    st.html(score_bars_html(bars, facts.layer.name))
     st.caption(in_a_row(_histogram_words(plan, facts, facts.group_scores.shape)))
 
 

@@ -12,7 +12,6 @@ from tests.explorer.charts.example_data import band, evaluation, events, points
 WEIGHT = np.arange(-3.0, 3.0, 0.25)
 
 FIGURES = {
-    "scores": lambda: charts.score_histogram(np.arange(10.0), np.arange(10) > 4, 5.0),
     "distributions": lambda: charts.weight_histograms(
         {"dense": WEIGHT, "tuned": WEIGHT * (WEIGHT > 0)}
     ),

@@ -1,0 +1,135 @@
+"""The histogram of a layer's group scores, as HTML: it is drawn again after every release.
+
+A Plotly chart is built anew for every change of its data, which takes ten times as long.
+"""
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from explorer.charts.palette import AXIS, GRID, KEPT, PRUNED, THRESHOLD
+from explorer.texts.translate import _, n_
+
+BINS = 50
+STYLE = f"""<style>
+.pe-scores {{ font-size: 13px; }}
+.pe-scores p {{ margin: 0 0 .4rem; font-size: 13px; }}
+.pe-scores p b {{ font-weight: 400; margin-right: 1.2rem; }}
+.pe-scores p b::before {{ content: ""; display: inline-block; width: 12px; height: 12px; margin-right: 6px; vertical-align: -1px; background: var(--look); }}
+.pe-scores .removed, .pe-scores i {{ --hatch: repeating-linear-gradient(-45deg, {PRUNED} 0 2px, transparent 2px 5px); }}
+.pe-scores .removed {{ --look: var(--hatch); }}
+.pe-scores .kept {{ --look: {KEPT}; }}
+.pe-scores > div {{ display: grid; grid-template: 15rem auto auto / auto auto 1fr; column-gap: 6px; }}
+.pe-scores .bars {{ position: relative; display: flex; border: solid {AXIS}; border-width: 0 0 1px 1px; background: linear-gradient({GRID} 1px, transparent 1px) 0 0 / 100% 50%; }}
+.pe-scores i {{ flex: 1; background: var(--hatch) bottom / 100% var(--removed) no-repeat, linear-gradient(to top, transparent var(--removed), {KEPT} var(--removed) var(--all), transparent var(--all)); }}
+.pe-scores i:hover {{ outline: 1px solid {AXIS}; }}
+.pe-scores hr {{ position: absolute; inset: 0 auto 0 var(--at); height: auto; margin: 0; border: 0; border-left: 2px dashed {THRESHOLD}; pointer-events: none; }}
+.pe-scores .y {{ writing-mode: vertical-rl; rotate: 180deg; text-align: center; }}
+.pe-scores .up {{ display: flex; flex-direction: column-reverse; justify-content: space-between; text-align: right; margin-block: -.7em; }}
+.pe-scores .along {{ position: relative; grid-column: 3; height: 1.5em; }}
+.pe-scores .along span {{ position: absolute; left: var(--at); translate: -50%; }}
+.pe-scores .along span:first-child {{ translate: 0; }}
+.pe-scores .along span:last-child {{ translate: -100%; }}
+.pe-scores .x {{ grid-column: 3; text-align: center; }}
+</style>"""  # noqa: E501
+
+
+@dataclass(frozen=True)
+class ScoreBars:
+    """Groups per interval of the score. edges: of the intervals, one more than there are counts.
+
+    unknown: scores that are not finite, which no interval has. threshold: the lowest kept score;
+    None where groups are ranked in several scopes.
+    """
+
+    edges: Float[np.ndarray, "_n_plus_1"]
+    removed: tuple[int, ...]
+    kept: tuple[int, ...]
+    groups_kept: int
+    groups: int
+    unknown: int
+    threshold: float | None
+
+
+def score_bars(
+    scores: Float[np.ndarray, "..."],
+    kept: Bool[np.ndarray, "..."],
+    threshold: float | None,
+    bins: int = BINS,
+) -> ScoreBars:
+    """Counts the groups. scores, kept: one number and one bool per group."""
+    scores = scores.ravel()
+    kept = kept.ravel()
+    finite = np.isfinite(scores)
+    edges = np.histogram_bin_edges(scores[finite], bins=bins)
+    counts = [np.histogram(scores[finite & part], edges)[0] for part in (~kept, kept)]
+    known = threshold is not None and np.isfinite(threshold)
+    return ScoreBars(
+        edges,
+        *(tuple(map(int, own)) for own in counts),
+        int(kept.sum()),
+        kept.size,
+        int((~finite).sum()),
+        threshold if known else None,
+    )
+
+
+def score_bars_html(bars: ScoreBars, name: str) -> str:
+    """Stacked bars: removed groups grey and hatched, kept groups blue. name: of the layer.
+
+    The pointer over a bar shows its numbers.
+    """
+    both = [removed + kept for removed, kept in zip(bars.removed, bars.kept, strict=True)]
+    highest = max(1, *both)
+    low, high = float(bars.edges[0]), float(bars.edges[-1])
+    columns = "".join(
+        f'<i style="--removed: {removed / highest:.2%}; --all: {all_ / highest:.2%}" '
+        f'title="{escape(_bar_words(middle, removed, kept))}"></i>'
+        for middle, removed, kept, all_ in zip(
+            (bars.edges[:-1] + bars.edges[1:]) / 2, bars.removed, bars.kept, both, strict=True
+        )
+    )
+    line = ""
+    if bars.threshold is not None:
+        at = (bars.threshold - low) / (high - low)
+        line = f'<hr style="--at: {at:.2%}">'
+    removed = _("removed ({n:,})", n=bars.groups - bars.groups_kept)
+    kept = _("kept ({n:,})", n=bars.groups_kept)
+    halfway = f"{highest / 2:,.0f}" if highest % 2 == 0 or highest > 9 else ""
+    ups = "".join(f"<span>{text}</span>" for text in ("0", halfway, f"{highest:,}"))
+    ticks = "".join(
+        f'<span style="--at: {at:.0%}">{low + at * (high - low):.3g}</span>'
+        for at in (0, 0.25, 0.5, 0.75, 1)
+    )
+    return (
+        f'{STYLE}<div class="pe-scores" role="figure" aria-label="{escape(_sentence(bars, name))}">'
+        f'<p><b class="removed">{escape(removed)}</b><b class="kept">{escape(kept)}</b></p>'
+        f'<div><span class="y">{escape(_("groups"))}</span><div class="up">{ups}</div>'
+        f'<div class="bars">{columns}{line}</div><div class="along">{ticks}</div>'
+        f'<span class="x">{escape(_("group score"))}</span></div></div>'
+    )
+
+
+def _bar_words(score: float, removed: int, kept: int) -> str:
+    return _(
+        "score {score}: {removed:,} removed, {kept:,} kept",
+        score=f"{score:.4g}",
+        removed=removed,
+        kept=kept,
+    )
+
+
+def _sentence(bars: ScoreBars, name: str) -> str:
+    sentence = _(
+        "Scores of {layer}: {n} of {total} groups kept, {removed} removed.",
+        layer=name,
+        n=bars.groups_kept,
+        total=bars.groups,
+        removed=bars.groups - bars.groups_kept,
+    )
+    if not bars.unknown:
+        return sentence
+    more = n_("{n} group has no finite score.", "{n} groups have no finite score.", bars.unknown)
+    return f"{sentence} {more}"
