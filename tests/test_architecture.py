@@ -45,8 +45,9 @@ def name(path: Path) -> str:
 
 
 @cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=name(path))
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a file's syntax tree."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=name(path))))
 
 
 @cache
@@ -57,7 +58,7 @@ def modules_imported(path: Path) -> tuple[str, ...]:
 
 def _modules_imported(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -124,7 +125,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     assert lines <= 400, f"{name(path)} has {lines} lines; at most 400"
     long = [
         f"{node.name} ({node.end_lineno - node.lineno + 1})"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno
         and node.end_lineno - node.lineno >= 40
@@ -141,7 +142,7 @@ def names_caught(handler: ast.ExceptHandler) -> set[str]:
 
 
 def broad_handlers(path: Path) -> list[int]:
-    handlers = (node for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler))
+    handlers = (node for node in nodes(path) if isinstance(node, ast.ExceptHandler))
     return [
         handler.lineno
         for handler in handlers
@@ -166,14 +167,14 @@ def attributes(path: Path) -> set[str]:
     """Attributes read from Streamlit itself, as `st.x` or `from streamlit import x`."""
     used = {
         node.attr
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id in {"st", "streamlit"}
     }
     imported = {
         alias.name
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and node.module == "streamlit"
         for alias in node.names
     }

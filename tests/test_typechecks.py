@@ -1,17 +1,20 @@
 """The suite's own checks of types and shapes: they are on, and they see what is wrong."""
 
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from beartype import beartype
-from jaxtyping import Float, TypeCheckError
+from jaxtyping import AnnotationError, Float, Int, TypeCheckError
 from torch import Tensor
 
 from pruning_core.granularity import granularity
 from pruning_core.masks import lowest
 from pruning_core.plan import Plan
-from tests.typechecks import checked, names_an_array
+from tests.array_checks import is_instance, jaxtypings_check
+from tests.typechecks import checked, jaxtyped, names_an_array
 
 
 def test_a_wrong_shape_is_refused() -> None:
@@ -40,6 +43,48 @@ def test_sizes_of_one_name_must_agree() -> None:
         guarded(torch.ones(3), torch.zeros(2))
     with pytest.raises(TypeCheckError, match=r"return .tensor\(\[1., 1.\]\). violates"):
         guarded(torch.ones(3), torch.ones(3))
+
+
+def test_a_function_inside_another_one_is_checked_as_itself() -> None:
+    """From the second one on, its checker is another one's."""
+
+    def made(amount: int) -> Any:
+        def plus(number: int, more: int = amount) -> int:
+            return number + amount + more
+
+        return checked(plus, typechecker=beartype)
+
+    functions = [made(amount) for amount in range(3)]
+    assert [plus(1) for plus in functions] == [1, 3, 5]
+    assert [plus(1, more=0) for plus in functions] == [1, 2, 3]
+    for plus in functions:
+        with pytest.raises(TypeError, match="number='one' violates type hint"):
+            plus("one")
+
+
+def test_what_fits_an_array_type_is_what_jaxtyping_says() -> None:
+    """With sizes of the same names in earlier values, which a wrong value must not leave behind."""
+    values: list[Any] = [
+        torch.zeros(shape) for shape in ((), (1,), (3,), (3, 3), (3, 4), (1, 3, 4))
+    ]
+    values += [torch.zeros(3, 4).int(), torch.nn.Parameter(torch.zeros(3, 4)), np.zeros((3, 4)), 3]
+    sizes = ("", "...", " n", "n n", "n k", "3 k", "_ k", "n ...", "... n", "#n k", "*n", "n n+1")
+    types = [
+        kind[array, text]
+        for kind in (Float, Int)
+        for array in (Tensor, np.ndarray)
+        for text in sizes
+    ]
+    for first, second in product(types, types[2:5]):
+        for one, other in product(values, values[2:5]):
+            answers = []
+            for check in (is_instance, jaxtypings_check):
+                with jaxtyped("context"):
+                    try:
+                        answers.append([check(first, one), check(second, other), check(first, one)])
+                    except AnnotationError as error:
+                        answers.append([str(error)])
+            assert answers[0] == answers[1], (first, one, second, other)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,14 @@ import typing
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from importlib.abc import MetaPathFinder
+from types import CodeType, FunctionType
 from typing import Any, get_args
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
+from jaxtyping._storage import pop_shape_memo, push_shape_memo
+
+from tests import array_checks
 
 jaxtyped = jaxtyping.jaxtyped
 WRONG_TYPE = BeartypeConf(violation_type=TypeError)
@@ -64,7 +68,7 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     return checked_from_its_first_call(function)
 
 
-def checked_from_its_first_call(function: Callable[..., Any]) -> Callable[..., Any]:
+def checked_from_its_first_call(function: Any) -> Callable[..., Any]:
     """beartype compiles a checker for each function, 1 millisecond: only for those that a process
     calls.
     """
@@ -80,22 +84,43 @@ def checked_from_its_first_call(function: Callable[..., Any]) -> Callable[..., A
     return called
 
 
-def checker_of(function: Callable[..., Any]) -> Callable[..., Any]:
+COMPILED: dict[tuple[str, CodeType], Any] = {}
+"""File and code of a function -> its checker by beartype."""
+
+
+def checker_of(function: Any) -> Callable[..., Any]:
     annotations = function.__annotations__.values()
     if any(map(holds_text, annotations)):
         return jaxtyped(function, typechecker=beartype)
-    if any(map(names_an_array, annotations)):
-        return one_size_per_name(beartype(conf=WRONG_SHAPE)(function))
-    return beartype(conf=WRONG_TYPE)(function)
+    sized = any(map(names_an_array, annotations))
+    place = (function.__code__.co_filename, function.__code__)
+    if place not in COMPILED:
+        COMPILED[place] = beartype(conf=WRONG_SHAPE if sized else WRONG_TYPE)(function)
+    checker = checker_for(function, COMPILED[place])
+    return one_size_per_name(checker) if sized else checker
+
+
+def checker_for(function: Any, compiled: Any) -> Callable[..., Any]:
+    """The checker that was compiled for this function's code, calling this function.
+
+    A function inside another one is made anew by each call of that one.
+    """
+    if not getattr(compiled, "__beartype_wrapper", False):
+        return function  # without annotations
+    checker = FunctionType(compiled.__code__, compiled.__globals__, compiled.__name__)
+    checker.__kwdefaults__ = compiled.__kwdefaults__ | {"__beartype_func": function}
+    return checker
 
 
 def one_size_per_name(function: Callable[..., Any]) -> Callable[..., Any]:
     """Sizes of one name must agree within each call, in arguments and result."""
 
-    @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        with jaxtyped("context"):
+        push_shape_memo({})
+        try:
             return function(*args, **kwargs)
+        finally:
+            pop_shape_memo()
 
     return called
 
@@ -120,6 +145,7 @@ def install() -> None:
     """
     patched: Any = jaxtyping
     patched.jaxtyped = checked
+    array_checks.install()
     if sys.version_info < (3, 12):
         protocols: Any = typing
         protocols._get_protocol_attrs = cache(protocols._get_protocol_attrs)

@@ -1,5 +1,9 @@
 """Every criterion against values worked out by hand, and what holds for all criteria."""
 
+from copy import deepcopy
+from functools import cache
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +15,7 @@ from pruning_core.masks import group_scores, select
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
+from tests.cases import for_each
 from tests.core.toy import Toy, is_sentence, layer, matrix, refusal, same_state, state
 
 BATCHES = [(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), torch.tensor([0, 1]))]
@@ -141,7 +146,9 @@ class Kinds(nn.Module):
         return self.head(self.dropout(self.second(self.first(x).relu())).mean(1))
 
 
+@cache
 def kinds() -> tuple[Kinds, tuple[Layer, ...]]:
+    """Shared: no test may change it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Kinds()
@@ -176,7 +183,8 @@ def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str)
     A second call gives the same scores. Scores never alias the model's tensors: writing into them
     changes nothing.
     """
-    model, every = kinds()
+    shared, every = kinds()
+    model = deepcopy(shared)
     how = criterion(name)
     model.train().norm.eval()
     model.conv1d.weight.requires_grad_(False)
@@ -238,8 +246,7 @@ def test_only_a_criterion_that_needs_data_refuses_to_run_without_it(
         }
 
 
-@pytest.mark.parametrize("name", CRITERIA)
-@pytest.mark.parametrize("shape", GRANULARITIES)
+@for_each(product(CRITERIA, GRANULARITIES))
 def test_one_score_per_filter_is_refused_where_filters_do_not_compete(
     name: str, shape: str
 ) -> None:
