@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
+from pruning_core.cli.going_on import carried
 from pruning_core.cli.options import (
     add_device,
     add_history,
@@ -34,6 +35,7 @@ from pruning_core.export import (
 from pruning_core.flows.goal import ending_words, round_words
 from pruning_core.granularity import granularity
 from pruning_core.history import Keeping, Run, kept_run
+from pruning_core.history.unfinished import Carried
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
 from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
@@ -41,7 +43,7 @@ from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.studies import fingerprint
 from pruning_core.tasks.classification import CLASSIFICATION
-from pruning_core.types import Epoch, Finished, GoalRound, Pruned, PruningError
+from pruning_core.types import Epoch, Finished, GoalRound, Pruned, PruningError, Resumed
 from pruning_core.whole_files import write_files
 from pruning_core.workspaces import Workspace
 
@@ -88,11 +90,29 @@ def run(options: argparse.Namespace) -> int:
     plan = with_repair(plan, space, options)
     if (sentence := start_note(plan, space)) is not None:
         note(sentence)
+    start = Run("run", plan.to_json(), fingerprint(space))
+    place = (str(folder.resolve()), str(options.start_masks), str(options.device))
+    with carried({"run": start.id}, "run", start.fingerprint, start.plan, *place) as job:
+        _carry_out(plan, space, start, folder, job, options)
+    return 0
+
+
+def _carry_out(
+    plan: Plan,
+    space: Workspace,
+    start: Run,
+    folder: Path,
+    job: Carried | None,
+    options: argparse.Namespace,
+) -> None:
+    """Prunes, writes the files and prints the result."""
     device = choose_device(options.device)
-    history = command_history(options)
-    start = Run("run", plan.to_json(), fingerprint(space) if history else "")
-    events = prune(plan, space, device, COSTS)
-    finished = _last_event(kept_run(history, start, plan, space, events, device=device))
+    if job is not None and job.before is not None:
+        start = replace(start, id=str(job.before["run"]))
+    journal = None if job is None else job.journal
+    events = prune(plan, space, device, COSTS, journal)
+    kept = kept_run(command_history(options), start, plan, space, events, device=device)
+    finished = _last_event(kept)
     chosen = granularity(plan.granularity)
     stored = computed_sizes(finished.model, space.layers, finished.masks, chosen)
     timing = _timing(plan, space, finished) if options.time else None
@@ -106,7 +126,6 @@ def run(options: argparse.Namespace) -> int:
             low, high = timing.interval
             words = f"95% [{low:.2f}, {high:.2f}]  n = {timing.n}  {timing.doubt}".rstrip()
             print(f"dense time / time of the result {timing.speedup:.2f}  {words}")
-    return 0
 
 
 def _timing(plan: Plan, space: Workspace, finished: Finished) -> Timing:
@@ -136,6 +155,8 @@ def _last_event(events: Iterator[Event | Keeping]) -> Finished:
             note_epoch(event)
         elif isinstance(event, GoalRound):
             note(round_words(event))
+        elif isinstance(event, Resumed):
+            note(f"this training goes on after epoch {event.epoch} of {event.epochs}:")
         elif isinstance(event, Keeping):
             note(event.words)
     raise PruningError("The run stopped before it was finished.")

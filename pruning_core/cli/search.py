@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
+from pruning_core.cli.going_on import carried
 from pruning_core.cli.options import (
     add_history,
     add_json,
@@ -18,6 +19,7 @@ from pruning_core.cli.options import (
 from pruning_core.cli.output import note, print_json
 from pruning_core.history import Keeping, kept_search
 from pruning_core.pipeline import repair_note
+from pruning_core.plan import Plan
 from pruning_core.search.candidates import Candidate
 from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import Found, Settings, asked_repair, search, write_candidates
@@ -26,6 +28,7 @@ from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError
 from pruning_core.whole_files import write_file
 from pruning_core.workers import WorkerLost
+from pruning_core.workspaces import Workspace
 
 WRITE_EVERY = 20
 """Candidates after which the table is written again."""
@@ -91,11 +94,30 @@ def run(options: argparse.Namespace) -> int:
     space = open_noted(plan)
     if (sentence := repair_note(asked_repair(plan, settings), space)) is not None:
         note(sentence)
+    base = fingerprint(space)
+    with carried({}, "search", base, plan.to_json(), repr(settings), str(folder.resolve())):
+        found, candidates = _searched(plan, space, settings, base, folder, options)
+        write_candidates(candidates, folder / "candidates.csv")
+        write_file(folder / "plan.json", found.plan.to_json())
+    if options.json:
+        print_json(_as_dict(found))
+    else:
+        print(_summary(found, len(candidates), settings, space.dataset.task))
+    return 0
+
+
+def _searched(
+    plan: Plan,
+    space: Workspace,
+    settings: Settings,
+    base: str,
+    folder: Path,
+    options: argparse.Namespace,
+) -> tuple[Found, list[Candidate]]:
+    """What was found, and all candidates. base: the fingerprint."""
     candidates: list[Candidate] = []
-    history = command_history(options)
-    base = fingerprint(space) if history else ""
     events = search(plan, space, settings, folder, backend=backend_of(options), by_name=True)
-    for event in kept_search(history, plan, settings, base, space, events):
+    for event in kept_search(command_history(options), plan, settings, base, space, events):
         if isinstance(event, Keeping):
             note(event.words)
             continue
@@ -111,13 +133,7 @@ def run(options: argparse.Namespace) -> int:
         if len(candidates) % WRITE_EVERY == 0:
             write_candidates(candidates, folder / "candidates.csv")
             note(f"{len(candidates)} of {settings.evaluations} candidates")
-    write_candidates(candidates, folder / "candidates.csv")
-    write_file(folder / "plan.json", found.plan.to_json())
-    if options.json:
-        print_json(_as_dict(found))
-    else:
-        print(_summary(found, len(candidates), settings, space.dataset.task))
-    return 0
+    return found, candidates
 
 
 def budget(text: str) -> tuple[str, float | None]:

@@ -16,7 +16,6 @@ from typing import Any
 
 from pruning_core.export.archive import zip_archive
 from pruning_core.history.history import History
-from pruning_core.history.points import POINTS, unpack_points
 from pruning_core.history.run import (
     RUNNING,
     Run,
@@ -37,6 +36,7 @@ from pruning_core.history.tensors import (
     unpack_masks,
     unpack_tensors,
 )
+from pruning_core.sensitivity.points import POINTS, unpack_points
 from pruning_core.types import PruningError
 
 FORMAT = "pruning-explorer-runs-1"

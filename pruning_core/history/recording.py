@@ -11,7 +11,6 @@ from typing import TypeVar
 import torch
 
 from pruning_core.history.history import History
-from pruning_core.history.points import POINTS, pack_points
 from pruning_core.history.records import (
     Kept,
     finished_records,
@@ -25,6 +24,7 @@ from pruning_core.history.tensors import curves_of
 from pruning_core.history.workers import Worker
 from pruning_core.plan import Plan
 from pruning_core.search.run import Found, Settings
+from pruning_core.sensitivity.points import POINTS, pack_points
 from pruning_core.studies import RunFailed, RunFinished, Study
 from pruning_core.types import Epoch, Finished, PruningError, SensitivityPoint, Step
 from pruning_core.workspaces import Workspace

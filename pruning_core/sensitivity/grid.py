@@ -18,6 +18,8 @@ from pruning_core.sensitivity.grid_jobs import (
     job_runner,
     make_jobs,
 )
+from pruning_core.sensitivity.points import KeptPoints
+from pruning_core.training.journal import Journal
 from pruning_core.types import PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace, open_workspace
 
@@ -34,6 +36,7 @@ def measure(
     by_name: bool = False,
     backend: Backend | None = None,
     device: torch.device | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[GridPoint]:
     """Yields every point of the grid, in the order of `make_jobs`, then by rising sparsity.
 
@@ -41,7 +44,8 @@ def measure(
     used.
     space: a workspace of your own; it is sent to every worker once. Without it, or where it was
     opened by the plan's names (by_name), each worker opens the plan's model and data by name.
-    backend: `in_process()` if left out.
+    backend: `in_process()` if left out. journal: of an interrupted measurement, whose finished jobs
+    are not done again.
 
     All backends give the same numbers, bit for bit, on equal processors and package versions:
     scores are computed in this process, and every job uses one kernel thread.
@@ -55,8 +59,11 @@ def measure(
         job_runner(plan, workspace, device), None if space and not by_name else plan
     )
     jobs = make_jobs(grid, plan, workspace)
-    scheduler = _Scheduler(jobs, Scorer(plan, workspace), backend or in_process())
-    for index, points in enumerate(scheduler.results(source)):
+    kept = KeptPoints(journal, workspace.dataset.task, [job.layers for job in jobs])
+    scheduler = _Scheduler(
+        jobs, Scorer(plan, workspace), backend or in_process(), next_job=len(kept.units)
+    )
+    for index, points in enumerate(kept.all(scheduler.results(source))):
         for point in points:
             yield GridPoint(jobs[index].criterion, point, index + 1, len(jobs))
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from math import inf, isfinite
 
 import torch
@@ -18,12 +19,14 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.repairs import BoundRepair
+from pruning_core.sensitivity.points import KeptPoints
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
 from pruning_core.tasks import find_task
 from pruning_core.tasks.change import change
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
+from pruning_core.training.journal import Journal
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspaces import Workspace
 
@@ -83,30 +86,31 @@ def scan(
     dense: Evaluation | None = None,
     partial_forward: PartialForward | None = None,
     repairing: BoundRepair | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[SensitivityPoint]:
     """Yields one measured point per layer and sparsity, layer by layer. All other layers are dense.
 
     Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured.
     layers: those with group scores are scanned, alone or tied (`prune_units`). A unit that cannot
-    be pruned is not measured; its points have the reason.
-    dense, partial_forward: of this model and split, if they were computed before.
-    repairing: repairs every pruned network before it is measured; then each takes a full pass.
-    Every point equals, bit for bit, an evaluation of the pruned model with the same number of
-    threads. A sparsity that removes no whole group gives the dense point.
-    Closing the generator stops the scan. Raises PruningError for a grid outside [0, 1].
+    be pruned is not measured; its points have the reason. dense, partial_forward: of this model and
+    split, if they were computed before. repairing: repairs every pruned network before it is
+    measured; then each takes a full pass. journal: of an interrupted scan, whose points are known.
+    Every point equals, bit for bit, an evaluation of the pruned model with as many threads. Without
+    a whole group it is the dense point. Raises PruningError for a grid outside [0, 1].
     """
     check_grid(grid)
     units = prune_units(layers, groups, g, couplings, tied=tied)
-    curves = [(unit, unit.counts(g, grid)) for unit in units]
+    kept = KeptPoints(journal, task, [unit.names for unit in units])
+    curves = [(unit, unit.counts(g, grid)) for unit in units[len(kept.units) :]]
     judge = Judge(task, outputs)
     dense = dense or judge.evaluate(model, split, device)
     pruner = UnitPruner(model, layers, g, couplings)
     if repairing is not None:
-        repaired = _repaired(curves, pruner, repairing, judge, split, device)
-        yield from _measure(curves, g, repaired, dense, REPAIRED)
-        return
-    forward = partial_forward or _forward(model, split, judge, device)
-    yield from _measure(curves, g, _scores(curves, pruner, forward, judge), dense, forward.reason)
+        scores, reason = _repaired(curves, pruner, repairing, judge, split, device), REPAIRED
+    else:
+        forward = partial_forward or _forward(model, split, judge, device)
+        scores, reason = _scores(curves, pruner, forward, judge), forward.reason
+    yield from chain.from_iterable(kept.all(_measure(curves, g, scores, dense, reason)))
 
 
 def check_grid(grid: Sequence[float]) -> None:
@@ -161,8 +165,8 @@ def _measure(
     measurements: Iterator[Score],
     dense: Evaluation,
     in_full: str | None,
-) -> Iterator[SensitivityPoint]:
-    """The points of every curve. curves: units with `PruneUnit.counts`.
+) -> Iterator[list[SensitivityPoint]]:
+    """The points of every unit. curves: units with `PruneUnit.counts`.
 
     measurements: value and removed fractions, unit by unit and count by count.
     """
@@ -172,7 +176,7 @@ def _measure(
             pruned, removed = next(measurements)
             versus = change(dense, pruned)
             measured[count] = _Measured(pruned, removed, versus.value, versus.interval)
-        yield from _points(unit, g, curve, measured, in_full)
+        yield list(_points(unit, g, curve, measured, in_full))
 
 
 def _distinct_counts(curve: Sequence[tuple[float, int]]) -> list[int]:
@@ -326,13 +330,13 @@ def scan_plan(
     *,
     tied: bool = False,
     device: torch.device | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[SensitivityPoint]:
     """`scan` with the plan's criterion, granularity and repair, on the probe images.
 
     tied: layers whose channels are tied are pruned together.
-    Ratios and groups set by hand in the plan are checked, but not used.
-    Raises PruningError where the network cannot be traced for tied layers, and as
-    `ResolvedPlan.check_by_hand`.
+    Ratios and groups set by hand in the plan are checked, but not used. Raises PruningError where
+    the network cannot be traced for tied layers, and as `ResolvedPlan.check_by_hand`.
 
     >>> from pruning_core import Plan, open_workspace
     >>> plan = Plan(model="lenet5", dataset="digits", probe=50)
@@ -357,4 +361,5 @@ def scan_plan(
         tied=tied,
         couplings=_couplings(space, g, tied=tied),
         repairing=resolved.repairing,
+        journal=journal,
     )

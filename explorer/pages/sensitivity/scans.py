@@ -7,8 +7,8 @@ from explorer.texts.formats import percent
 from explorer.texts.translate import N_, _
 from explorer.training.status import asked_for
 from pruning_core.history import History, Run
-from pruning_core.history.points import POINTS, unpack_points
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.points import POINTS, unpack_points
 from pruning_core.sensitivity.preview import Preview
 from pruning_core.types import PruningError, SensitivityPoint
 

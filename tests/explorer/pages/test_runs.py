@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from explorer.pages.runs.table import TREE, Filters, matching
 from explorer.session import cache
 from pruning_core.history import History, Keeping, Run, kept_scan, scan_record
-from pruning_core.history.points import POINTS, unpack_points
 from pruning_core.history.tensors import (
     ANSWERS,
     CURVES,
@@ -22,6 +21,7 @@ from pruning_core.history.tensors import (
     pack_masks,
 )
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.points import POINTS, unpack_points
 from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError, SensitivityPoint
 from tests.core.history.history_runs import PLAN, example

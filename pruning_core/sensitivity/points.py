@@ -1,12 +1,14 @@
-"""The points of a sensitivity scan as a file of a run."""
+"""The points of a sensitivity scan as a file, and those of an interrupted scan."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from itertools import chain
 from typing import Any
 
 from pruning_core.tasks import Task
+from pruning_core.training.journal import Journal
 from pruning_core.types import PruningError, SensitivityPoint
 
 POINTS = "points"
@@ -33,7 +35,7 @@ def unpack_points(content: bytes, task: Task) -> tuple[SensitivityPoint, ...]:
     try:
         return tuple(_point(row, task) for row in json.loads(content))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise PruningError("The points of a scan in the history are damaged.") from error
+        raise PruningError("The points of a kept scan are damaged.") from error
 
 
 def _point(row: dict[str, Any], task: Task) -> SensitivityPoint:
@@ -52,3 +54,35 @@ def _point(row: dict[str, Any], task: Task) -> SensitivityPoint:
 def _interval(ends: Any) -> tuple[float, float]:
     low, high = ends
     return (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+
+
+class KeptPoints:
+    """The units of a scan that can go on, each with its points.
+
+    task: of the points; expected: the layers of each unit, in the order in which they are measured.
+    units: those that the interrupted scan has measured. Without a journal nothing is kept.
+    """
+
+    def __init__(
+        self, journal: Journal | None, task: Task, expected: Sequence[Sequence[str]]
+    ) -> None:
+        self.units: list[list[SensitivityPoint]] = []
+        self._journal = journal
+        content = None if journal is None else journal.read(POINTS)
+        points = unpack_points(content, task) if content is not None else ()
+        left = list(points)
+        for names in expected:
+            count = next((k for k, p in enumerate(left) if p.parameter not in names), len(left))
+            if not count:
+                break
+            self.units.append(left[:count])
+            left = left[count:]
+
+    def all(self, rest: Iterable[list[SensitivityPoint]]) -> Iterator[list[SensitivityPoint]]:
+        """The kept units, then the others, which are kept too."""
+        yield from list(self.units)
+        for points in rest:
+            yield points
+            if self._journal is not None:
+                self.units.append(points)
+                self._journal.keep(POINTS, lambda: pack_points([*chain.from_iterable(self.units)]))
