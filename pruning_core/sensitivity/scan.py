@@ -51,7 +51,7 @@ COLUMNS = (
     "in_full",
 )
 """Columns of the table."""
-REPAIRED = "the repair changes the whole network"
+REPAIRED: str | None = "the repair changes the whole network"
 Counts = tuple[PruneUnit, list[tuple[float, int]]]
 """A unit and its `PruneUnit.counts`."""
 Score = tuple[Evaluation, Mapping[str, float]]
@@ -90,13 +90,12 @@ def scan(
 ) -> Iterator[SensitivityPoint]:
     """Yields one measured point per layer and sparsity, layer by layer. All other layers are dense.
 
-    Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured.
-    layers: those with group scores are scanned, alone or tied (`prune_units`). A unit that cannot
-    be pruned is not measured; its points have the reason. dense, partial_forward: of this model and
-    split, if they were computed before. repairing: repairs every pruned network before it is
-    measured; then each takes a full pass. journal: of an interrupted scan, whose points are known.
-    Every point equals, bit for bit, an evaluation of the pruned model with as many threads. Without
-    a whole group it is the dense point. Raises PruningError for a grid outside [0, 1].
+    Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured. layers: those
+    with group scores are scanned, alone or tied (`prune_units`); one that cannot be pruned has
+    points with the reason. dense, partial_forward: of this model and split, if known before.
+    repairing: repairs every pruned network before it is measured; then each takes a full pass.
+    journal: of an interrupted scan, whose points are known. Every point equals, bit for bit, an
+    evaluation with as many threads. Raises PruningError for a grid outside [0, 1].
     """
     check_grid(grid)
     units = prune_units(layers, groups, g, couplings, tied=tied)
