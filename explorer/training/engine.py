@@ -130,7 +130,8 @@ def one_time_axis(
         if isinstance(event, MaskUpdate):
             updates[event.steps / epoch_steps] = event.evaluation.value
         elif isinstance(event, Step):
-            moved.append(replace(event, epoch=steps // epoch_steps + 1))
+            epoch = steps // epoch_steps + 1  # copies are slow: a page makes them every second
+            moved.append(event if event.epoch == epoch else replace(event, epoch=epoch))
             steps += 1
         elif isinstance(event, Epoch):
             moved.append(replace(event, epoch=-(-steps // epoch_steps)))
