@@ -4,7 +4,6 @@ A process is started when a job needs one, and carries out one job at a time; it
 and the data of its last job. It has a lower priority than the server.
 """
 
-import logging
 import pickle
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection
 from explorer.jobs.job import WAITING
 from explorer.jobs.work import Work
 from explorer.jobs.worker import NOT_PICKLED, STOP, Ended, Request
+from explorer.logs import log_event
 from explorer.texts.translate import N_
 from pruning_core.studies import fingerprint
 from pruning_core.types import PruningError
@@ -39,7 +39,6 @@ EXITED = N_(
     "The process of this run ended by itself (exit status {number}): the server's log may say why. "
     "Start the run again."
 )
-LOG = logging.getLogger(__name__)
 
 
 class Elsewhere(Exception):
@@ -138,7 +137,7 @@ class Processes:
         try:
             yield from self._elsewhere(work)
         except Elsewhere:
-            LOG.warning("%s computes in the server: a worker cannot have the same", work.model)
+            log_event("job_without_worker")
             yield from work.here()
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.storage import TypedStorage, UntypedStorage
 
 from explorer.jobs.work import Events
+from explorer.logs import set_up_logs
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.studies import fingerprint
 from pruning_core.types import Cancelled, PruningError
@@ -103,6 +104,7 @@ def main(descriptor: int) -> None:
     """Carries out jobs until the server closes the pipe. descriptor: of this end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C: the server ends its workers
     os.nice(NICER)
+    set_up_logs()
     pipe = Connection(descriptor)
     jobs: SimpleQueue[bytes] = SimpleQueue()
     messages: SimpleQueue[bytes] = SimpleQueue()
@@ -158,6 +160,6 @@ def _carried_out(
         return Ended(error)
     # All errors: code of a user's own network or data runs here, as in `Job.run`.
     except Exception as error:
-        LOG.exception("A job failed in a worker process")
+        LOG.exception("job_failed_in_worker")
         return Ended(unexpected=type(error).__name__)
     return Ended()
