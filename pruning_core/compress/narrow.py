@@ -188,6 +188,8 @@ def _recurrent(module: Any, _groups: int) -> None:
     last = "_l0" if isinstance(module, nn.RNNBase) else ""
     module.input_size = getattr(module, f"weight_ih{last}").shape[1]
     module.hidden_size = getattr(module, f"weight_hh{last}").shape[1]
+    if getattr(module, "proj_size", 0):
+        module.proj_size, module.hidden_size = module.weight_hr_l0.shape
 
 
 def _attention(module: Any, _groups: int) -> None:

@@ -112,6 +112,8 @@ class _Search:
             return str(error)
         if made.error <= TOLERANCE:
             return made
+        if relative_error(outputs(self.masked, self.x), self.wanted) > TOLERANCE:
+            return "the network draws random numbers, so that its outputs cannot be compared."
         return (
             "without the removed channels the network computes other values (relative difference "
             f"{made.error:.1e}), because its code depends on the number of channels."

@@ -42,6 +42,8 @@ def obs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores
 
 def without_inputs(layer: Layer) -> str | None:
     """Why the layer's inputs are not read as rows; None where they are."""
+    if not layer.macs:
+        return f"The network does not read {layer.name} for this input, so OBS sees no inputs of it."
     inputs = layer.numel // layer.shape[0]
     if inputs > MOST_INPUTS:
         return (

@@ -139,16 +139,12 @@ def _reads(run: FirstRun, root: Roots) -> list[Noted]:
         for read, channels in reads:
             free = channels.clone()
             for other, theirs in reads:
-                if _overlap(read.rows, other.rows):
+                if read.overlaps(other):
                     blank = other.axis.positions[theirs == 0]
                     free[torch.isin(read.axis.positions, blank)] = 0
             key = (name, dim, read.rows, *read.axis.positions.tolist(), *free.tolist())
             noted.setdefault(key, (read.axis, free, read.rows))
     return list(noted.values())
-
-
-def _overlap(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
-    return one is None or other is None or (one[0] < other[1] and other[0] < one[1])
 
 
 def _by_coupling(

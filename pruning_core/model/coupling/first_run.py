@@ -1,7 +1,9 @@
 """What the first run of a network notes: channels of all tensors, reads, and steps to repeat."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -14,6 +16,10 @@ from pruning_core.types import Layer
 
 ACTS_ON_SEVERAL = "Its outputs act on several channels at once, so that removing one changes them."
 ACROSS = "They are read along another axis, so that no single channel can be removed."
+SHARED = (
+    "The weights that read them also read other values, which are not removed with them, "
+    "so that a network without them cannot read both."
+)
 LARGEST = 2**22
 """Elements of a bare parameter, such as a class token, that are followed one by one."""
 SEVERAL = 64
@@ -31,6 +37,11 @@ class Read:
     axis: ParameterAxis
     channels: Tensor
     rows: tuple[int, int] | None = None
+
+    def overlaps(self, other: "Read") -> bool:
+        """Have both rows in common?"""
+        one, two = self.rows, other.rows
+        return one is None or two is None or (one[0] < two[1] and two[0] < one[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +98,8 @@ class FirstRun:
     starts: the first channel of each layer's rows; made: of any parameter's axis; tables: axes
     of embeddings' channels; bare: the first of the numbers that a parameter's elements have.
     used: layers whose weight was multiplied by; computed: where a function of the weight was.
-    follows: parameter axes and the channels that are zeroed with them. steps: what a repeated run
+    follows: parameter axes and the channels that are zeroed with them; repeated: the axes of which
+    one element belongs to several channels at once, as of H x W. steps: what a repeated run
     takes from the first, by the number of the operation; names: of these operations. over_kept: the
     operation is part of a norm that averages over kept channels only.
     """
@@ -102,6 +114,7 @@ class FirstRun:
     computed: set[str] = field(default_factory=set)
     reads: list[Read] = field(default_factory=list)
     follows: list[tuple[ParameterAxis, Tensor]] = field(default_factory=list)
+    repeated: set[tuple[str, int]] = field(default_factory=set)
     tables: set[tuple[str, int]] = field(default_factory=set)
     bare: dict[str, int] = field(default_factory=dict)
     steps: dict[int, Step] = field(default_factory=dict)
@@ -224,11 +237,48 @@ class FirstRun:
         if axis is not None:
             distinct = rows.reshape(len(rows), -1).unique(dim=0)
             self.follows += [(axis, row) for row in distinct[:SEVERAL]]
+            if len(distinct) > 1 or parameter.numel() == 1:
+                self.repeated.add((axis.parameter, axis.axis))
         elif len(rows) == 1 and len(long) > 1:
             numbers = self.elements(parameter)
             if numbers is not None:
                 own = rows.reshape(numbers.shape)
                 self.tie_elements(torch.where(own != 0, numbers, 0), own)
+
+    def tie_shared(self) -> None:
+        """Ties the channels that share a position of a parameter, as of a module that is called
+        twice: a network without one of them has no such position.
+        """
+        used = {key for key in self.made if key in self.tables or key[0] in self.used}
+        shared = [
+            Read(ParameterAxis(*key, torch.arange(size)), self.made[key] + torch.arange(size))
+            for key in used
+            for size in [self.views.by_name[key[0]].shape[key[1]]]
+        ]
+        shared += [
+            Read(axis, numbers)
+            for axis, numbers in self.follows
+            if axis[:2] not in self.repeated | self.tables
+        ]
+        by_axis: dict[tuple[str, int], dict[bytes, Read]] = defaultdict(dict)
+        for one in [*shared, *self.reads]:
+            once = by_axis[one.axis[:2]]
+            once.setdefault(one.channels.int().numpy().tobytes() + str(one.rows).encode(), one)
+        for reads in by_axis.values():
+            for one, other in combinations(reads.values(), 2):
+                if one.overlaps(other):
+                    self._tie_positions(one, other)
+
+    def _tie_positions(self, one: Read, other: Read) -> None:
+        size = 1 + int(max(one.axis.positions.max(), other.axis.positions.max()))
+        a, b = (
+            torch.full((size,), -1).index_copy(0, read.axis.positions, read.channels.long())
+            for read in (one, other)
+        )
+        both = (a > 0) & (b > 0)
+        self.channels.tie(zip(a[both].tolist(), b[both].tolist(), strict=True))
+        self.channels.refuse(a[(a > 0) & (b == 0)].tolist(), SHARED)
+        self.channels.refuse(b[(b > 0) & (a == 0)].tolist(), SHARED)
 
     def _axis(self, parameter: Tensor, dim: int) -> ParameterAxis | None:
         name = self.views.name(parameter)

@@ -34,8 +34,6 @@ RULES: dict[str, Rule] = {
             "bernoulli",
             "uniform",
             "normal",
-            "argmax",
-            "argmin",
             "_local_scalar_dense",
             "_assert_async",
             "equal",
@@ -136,6 +134,9 @@ RULES: dict[str, Rule] = {
             "sort",
             "topk",
             "argsort",
+            "argmax",
+            "argmin",
+            "kthvalue",
             "cummax",
         ),
         rules.along_axis,
@@ -234,6 +235,21 @@ def _name(op: Any) -> str:
     return name if name.endswith("__") else name.removesuffix("_")
 
 
+def _lstm_layer(*args: Any) -> tuple[Tensor, ...]:
+    """One direction of a layer of nn.LSTM in single steps, in place of torch's fused kernel.
+
+    args: those of aten.mkldnn_rnn_layer; x is step x sample x input.
+    """
+    x, w_ih, w_hh, b_ih, b_hh, hidden, cell, reverse = args[:8]
+    biases = (b_ih, b_hh) if args[12] else ()
+    steps = []
+    for step in (x.flip(0) if reverse else x).unbind(0):
+        hidden, cell = torch.lstm_cell(step, (hidden, cell), w_ih, w_hh, *biases)
+        steps.append(hidden)
+    out = torch.stack(steps[::-1] if reverse else steps)
+    return out, hidden, cell, x.new_empty(0)
+
+
 class Operations(OperationMode):
     """Passes every operation of a run to `step`, and numbers them."""
 
@@ -244,6 +260,9 @@ class Operations(OperationMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.overloadpacket is torch.ops.aten.mkldnn_rnn_layer:
+            with self:
+                return _lstm_layer(*args)
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
             with self:
                 return func.decompose(*args, **kwargs)

@@ -176,23 +176,27 @@ def _statistics(run: FirstRun, rows: Labels, *, mean: bool) -> Labels:
 
 
 def along_axis(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Result:
-    """softmax, cumsum, sort: every result along an axis depends on all elements along it."""
+    """softmax, cumsum, sort, argmax: a result along an axis depends on all elements along it."""
     x = args[0]
     labels = run.memory.labels(x)
     if labels is None:
         return None
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else -1)
-    dim = dim if isinstance(dim, int) and not isinstance(dim, bool) else -1
-    if varies(labels, dim % x.ndim):
+    given = {own.name: own.default_value for own in op._schema.arguments} | dict(kwargs)
+    given |= dict(zip(given, args, strict=False))
+    dim = given["dim"]
+    if any(varies(labels, own) for own in (range(x.ndim) if dim is None else (dim % x.ndim,))):
         name = op._schema.name.removeprefix("aten::").strip("_")
         run.channels.refuse(
             labels.unique().tolist(),
             f"torch.{name} combines the channels with each other, "
             "so that removing one changes the others.",
         )
-    if any(t.shape != x.shape for t in tensors_in(out)):
-        return None
-    return labels
+        return tuple(labels if own.shape == x.shape else None for own in tensors_in(out))
+    one = labels.reshape(-1)[0] if dim is None else labels.select(dim, 0)
+    return tuple(
+        (one if dim is None or own.ndim == one.ndim else one.unsqueeze(dim)).expand(own.shape)
+        for own in tensors_in(out)
+    )
 
 
 def pooled(spatial: int) -> Rule:

@@ -1,7 +1,7 @@
 """Finds the channels that are tied: one run notes them, repeated runs prove them."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -73,15 +73,18 @@ def _couplings(
     norms = _NormsOverKept(run, scales) if scales else nullcontext()
     for path in written_norms(model):
         _mark_calls(run, work.get_submodule(path))
+    before = torch.get_rng_state()
     with Operations(budget), PlainKernels():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
-    with Recording(run, budget), PlainKernels(), norms:
+    draws = not torch.equal(before, torch.get_rng_state())
+    with Recording(run, budget), PlainKernels(), norms, _same_numbers(draws):
         outputs = list(output_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
     for layer in layers:
         if layer.name not in run.used:
             read = layer.macs or layer.kind == "embedding"
             run.channels.refuse(_numbers(run, layer), NOT_USED if read else NOT_READ)
+    run.tie_shared()
     root = roots(run, layers)
     steps = {index: step for index, step in run.steps.items() if not _of_one_class(step, root)}
     proof = Proof(
@@ -93,7 +96,7 @@ def _couplings(
         root,
         run.starts,
         run.computed,
-        partial(_forward, work, x),
+        partial(_forward, work, x, draws),
         budget,
     )
     return proof.proved(assembled(run, layers, root))
@@ -126,8 +129,22 @@ def _mark_calls(run: FirstRun, norm: nn.Module) -> None:
     norm.register_forward_hook(mark(False))
 
 
-def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:
-    return [output.clone() for output in output_tensors(call(work, map_tensors(x, torch.clone)))]
+def _forward(work: nn.Module, x: Inputs, draws: bool) -> list[Tensor]:
+    with _same_numbers(draws):
+        out = call(work, map_tensors(x, torch.clone))
+    return [output.clone() for output in output_tensors(out)]
+
+
+@contextmanager
+def _same_numbers(draws: bool) -> Iterator[None]:
+    """The same random numbers in every run of a network that draws some.
+
+    The generator is that of all threads, so others are left alone where nothing is drawn.
+    """
+    with torch.random.fork_rng([], enabled=draws):
+        if draws:
+            torch.manual_seed(0)
+        yield
 
 
 def _of_one_class(step: Step, root: Roots) -> bool:

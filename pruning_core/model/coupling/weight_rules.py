@@ -45,12 +45,13 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
         read = torch.zeros_like(read)
     elif groups > 1:
         _tie_groups(run, name, read, made, groups)
+    zeros = run.memory.is_zeros(x)
     if groups > 1 and not transposed:
         _read_groups(run, name, read, groups, size)
     else:
-        _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
+        inputs = ParameterAxis(name, many, torch.arange(size[many]))
+        _read(run, inputs, read, None, plain=plain, blank=not zeros)
     added = _bias(run, args, 2, made)
-    zeros = run.memory.is_zeros(x)
     run.steps[run.index] = WeightStep(
         0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added, zeros
     )
@@ -148,11 +149,13 @@ def _read(
     rows: tuple[int, int] | None,
     *,
     plain: bool,
+    blank: bool = False,
 ) -> None:
+    """blank: note it also where it reads no channel."""
     if not plain:
         run.computed.add(axis.parameter)
         run.channels.refuse(channels.tolist(), COMPUTED_WEIGHT)
-    if bool(channels.any()):
+    if blank or bool(channels.any()):
         run.reads.append(Read(axis, channels, rows))
 
 
@@ -219,11 +222,11 @@ def _product_with_weight(
     out_dim = out.ndim - (1 if forward else 2)
     read = _positions(run, run.memory.labels(x), dim, x.shape[dim], inputs.parameter)
     made = run.rows(outputs)
-    _read(run, inputs, read, _rows_of(run, inputs, outputs), plain=plain)
+    zeros = run.memory.is_zeros(x)
+    _read(run, inputs, read, _rows_of(run, inputs, outputs), plain=plain, blank=not zeros)
     added = _bias(run, args, bias, made)
     last = args[weight_at].ndim - 1
     dims = (last - 1, last) if forward else (last, last - 1)
-    zeros = run.memory.is_zeros(x)
     run.steps[run.index] = WeightStep(
         x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone(), added, zeros
     )

@@ -260,6 +260,37 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
         lambda: head(lambda n, x: torch.fake_quantize_per_tensor_affine(n.a(x), 0.1, 0, -9, 9)),
         ("a", ""),
     ),
+    "called twice": (
+        lambda: head(lambda n, x: n.c(n.c(n.a(x))), c=nn.Conv2d(8, 8, 1)),
+        ("a c", ""),
+    ),
+    "called on the image too": (
+        lambda: head(lambda n, x: n.c(n.a(x)[:, :3]) + n.c(x)[..., 1:7, 1:7], c=nn.Conv2d(3, 8, 1)),
+        ("a", "also read other values"),
+    ),
+    "PReLU of two layers": (
+        lambda: head(lambda n, x: n.p(n.c(n.p(n.a(x)))), p=nn.PReLU(8), c=nn.Conv2d(8, 8, 1)),
+        ("a c", ""),
+    ),
+    "maxima over channels": (
+        lambda: head(lambda n, x: n.a(x).topk(2, 1)[0], 2),
+        ("a", "combines"),
+    ),
+    "place of the maximum over channels": (
+        lambda: head(lambda n, x: n.a(x) * (n.a(x).argmax(1, keepdim=True) > 2)),
+        ("a", "combines"),
+    ),
+    "maxima over pixels": (
+        lambda: head(lambda n, x: n.a(x).flatten(2).topk(4, 2)[0].unflatten(2, (2, 2))),
+        ("a", ""),
+    ),
+    "LSTM": (
+        lambda: head(
+            lambda n, x: n.r(n.a(x).flatten(2).mT)[0].mT.unflatten(2, (6, 6)),
+            r=nn.LSTM(8, 4, batch_first=True, bidirectional=True),
+        ),
+        ("a", ""),
+    ),
     "Conv3d": (
         lambda: head(lambda n, x: n.t(n.a(x)[:, :, None])[:, :, 0], 5, t=nn.Conv3d(8, 5, 1)),
         ("a", ""),
