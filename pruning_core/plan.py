@@ -124,7 +124,7 @@ class Plan:
         space = space.with_norms(self.norms)
         return ResolvedPlan(
             space,
-            self.model,
+            space.name or self.model,
             criterion(self.criterion, self.seed),
             granularity(self.granularity),
             ALLOCATIONS[self.allocation],

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.checkpointing import refuse_reentrant
+from pruning_core.model.gradients import NO_GRADIENT
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import (
     call,
@@ -193,9 +194,10 @@ def _slopes(
 ) -> tuple[Tensor, ...]:
     """dR/dw of every parameter, zero for one that is not used."""
     with user_code(PASS), torch.enable_grad():
-        slopes = torch.autograd.grad(
-            outputs(call(positive, x)).sum(), parameters, materialize_grads=True, allow_unused=True
-        )
+        total = outputs(call(positive, x)).sum()
+        if not total.requires_grad:
+            raise PruningError(NO_GRADIENT)
+        slopes = torch.autograd.grad(total, parameters, materialize_grads=True, allow_unused=True)
     return tuple(slope.double() for slope in slopes)
 
 

@@ -43,7 +43,9 @@ def obs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores
 def without_inputs(layer: Layer) -> str | None:
     """Why the layer's inputs are not read as rows; None where they are."""
     if not layer.macs:
-        return f"The network does not read {layer.name} for this input, so OBS sees no inputs of it."
+        return (
+            f"The network does not read {layer.name} for this input, so OBS cannot see its inputs."
+        )
     inputs = layer.numel // layer.shape[0]
     if inputs > MOST_INPUTS:
         return (

@@ -177,10 +177,13 @@ def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
     the layers, for a network that cannot be traced for tied layers, and for a plan whose values
     set by hand `prune` would refuse.
     """
-    plan.resolve(space).check_by_hand()
+    resolved = plan.resolve(space)
+    resolved.check_by_hand()
     unknown = sorted(set(grid.layers) - {layer.name for layer in space.layers})
     if unknown:
-        raise PruningError(f"There is no layer '{unknown[0]}' that can be pruned in {plan.model}.")
+        raise PruningError(
+            f"There is no layer '{unknown[0]}' that can be pruned in {resolved.model}."
+        )
     return tuple(
         job
         for criterion_name in grid.criteria

@@ -41,8 +41,8 @@ from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Layer, Report, Tuned
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.evaluation.test_partial_forward import seeded
-from tests.core.model.coupling.networks import NETWORKS
-from tests.core.model.coupling.test_foreign import IMAGE, of, random_masks
+from tests.core.model.coupling.networks import NETWORKS, head
+from tests.core.model.coupling.test_foreign import IMAGE, known_of, of, random_masks
 from tests.core.model.coupling.test_trace import traced
 from tests.core.toy import is_sentence
 
@@ -117,6 +117,19 @@ def test_kinds_of_networks_equal_the_masked_ones_or_say_what_stays_wide() -> Non
             wrong[name] = (made.refused, counted, report.thinned_nonzeros, report.thinned_macs)
     assert not wrong
     assert countable > len(NETWORKS) / 2
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_both_sizes_of_an_lstm_with_a_projection_become_smaller() -> None:
+    lstm = nn.LSTM(8, 10, batch_first=True, proj_size=8)
+    known = known_of(
+        head(lambda n, x: n.r(n.a(x).flatten(2).mT)[0].mT.unflatten(2, (6, 6)), r=lstm)
+    )
+    made, _ = thinned(*known, IMAGE)
+    narrow = made.module.get_submodule("r")
+    assert made.refused == ()
+    assert isinstance(narrow, nn.LSTM)
+    assert (narrow.hidden_size < 10, narrow.proj_size < 8) == (True, True)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -1,5 +1,7 @@
 """The criterion OBS, against the least error that removing one weight can have."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -37,3 +39,5 @@ def test_layers_without_known_inputs_are_refused() -> None:
     transposed, last = inventory(model, (2, 1, 1))
     assert "is another kind (conv_transpose2d)" in str(criterion("obs").supports(transposed))
     assert criterion("obs").supports(last) is None
+    unread = replace(last, macs=0)  # as of a head that is for training only
+    assert "does not read 2.weight" in str(criterion("obs").supports(unread))

@@ -287,7 +287,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
     "LSTM": (
         lambda: head(
             lambda n, x: n.r(n.a(x).flatten(2).mT)[0].mT.unflatten(2, (6, 6)),
-            r=nn.LSTM(8, 4, batch_first=True, bidirectional=True),
+            r=nn.LSTM(8, 8, batch_first=True),
         ),
         ("a", ""),
     ),
