@@ -132,7 +132,7 @@ class Processes:
         """The events of the work, computed in a worker, and WAITING in between.
 
         In this process where a worker cannot carry it out: where the network, its task or the
-        settings cannot be pickled, or files that the names stand for have changed.
+        settings cannot be pickled, or files that the names stand for have changed or gone.
         """
         try:
             yield from self._elsewhere(work)

@@ -72,13 +72,17 @@ class Opened:
     def get(self, asked: Request) -> Workspace | None:
         """The workspace that the server has, opened again where the last one is another.
 
-        None where its files have changed since, and where its parts cannot be pickled.
+        None where it cannot be opened any more, where its files have changed since, and where its
+        parts cannot be pickled.
         """
         space = self._space
         names = (asked.model, asked.dataset)
         if space is None or (names, asked.fingerprint) != (self._names, self._fingerprint):
             space = self._space = None  # before the next one needs memory
-            space = self._space = open_in_worker(*names)
+            try:
+                space = self._space = open_in_worker(*names)
+            except PruningError:
+                return None
             self._names, self._fingerprint = names, fingerprint(space)
         same = self._fingerprint == asked.fingerprint
         return space if same and _can_be_sent(space) else None
