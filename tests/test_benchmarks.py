@@ -31,6 +31,9 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "reproductions",
         "history_kills",
         "history_page",
+        "full_disk",
+        "kills",
+        "malformed",
         "repairs",
         "search_eagleeye",
         "search_methods",
@@ -39,7 +42,8 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "thin_table",
         "workbench",
     }
-    tools = {"run", "timing", "network_table", *tables}
+    parts = {"forked", "malformed_inputs", "malformed_kinds"}
+    tools = {"run", "timing", "network_table", *tables, *parts}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools
     assert set(SCRIPTS) == modules
     for name, script in SCRIPTS.items():

@@ -12,6 +12,7 @@ from explorer.texts.help import HELP, named
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.plan import Plan
 from pruning_core.subjects import subjects
+from pruning_core.types import PruningError
 from pruning_core.workspaces import datasets_of, known_datasets, known_models
 from pruning_core.zoo import PRETRAINED, available, card
 from pruning_core.zoo.uploads import is_upload_name
@@ -70,7 +71,10 @@ def _weights_origin(plan: Plan, source: str) -> str:
         return _("An upload. {source}", source=plain(source))
     if (plan.model, plan.dataset) not in available():
         return _("Not trained on these images yet.")
-    trained = card(plan.model, plan.dataset)
+    try:
+        trained = card(plan.model, plan.dataset)
+    except PruningError as problem:
+        return plain(str(problem))
     return _(
         "{parameters} parameters; {accuracy} of {n} test images are classified correctly.",
         parameters=count(trained.parameters),

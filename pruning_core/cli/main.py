@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pruning_core.cli import (
     farthest,
@@ -49,15 +50,30 @@ DESCRIPTION = "Prune neural networks from the command line."
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    Bad input gives one sentence on standard error and the exit status 2.
+    Bad input and a full disk give one sentence on standard error and the exit status 2.
     """
     options = parser().parse_args(arguments)
     try:
         with configured_kernel_threads(), subject_files(getattr(options, "subject", ())):
-            return COMMANDS[options.command].run(options)
+            status = COMMANDS[options.command].run(options)
+        sys.stdout.flush()
+        return status
     except PruningError as error:
         print(error, file=sys.stderr)
-        return 2
+    except OSError as error:  # of the standard output, or of a temporary file
+        where = error.filename or "The standard output"
+        print(f"{where} cannot be read or written: {error.strerror or error}.", file=sys.stderr)
+        _close_broken_output()
+    return 2
+
+
+def _close_broken_output() -> None:
+    """Closes the standard output where it cannot be written, so that Python does not try again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()
 
 
 def parser() -> argparse.ArgumentParser:

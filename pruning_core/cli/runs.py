@@ -10,7 +10,16 @@ from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file
 from pruning_core.cli.options import add_json
 from pruning_core.cli.output import note, print_json
-from pruning_core.history import KINDS, History, Run, history_root, import_zip, to_csv, to_zip
+from pruning_core.history import (
+    KINDS,
+    History,
+    Run,
+    event_files,
+    history_root,
+    import_zip,
+    to_csv,
+    to_zip,
+)
 from pruning_core.history.run import to_record
 from pruning_core.types import PruningError
 from pruning_core.whole_files import write_file
@@ -35,7 +44,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--file",
         type=Path,
         metavar="FILE",
-        help="export: a .zip with all that is kept, or a .csv with a row per run; import: a .zip",
+        help="export: a .zip with all that is kept, a .csv with a row per run, or with --format "
+        "tensorboard a folder; import: a .zip",
+    )
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        help="export: by default zip, or csv for a file that is named so",
     )
     parser.add_argument("--tags", metavar="NAMES", help="tag: these tags, separated by commas")
     parser.add_argument("--note", metavar="TEXT", help="tag: this note")
@@ -117,13 +132,23 @@ def _json(run: Run) -> dict[str, object]:
 
 
 def _export(history: History, options: argparse.Namespace) -> None:
-    path = output_file(_named_file(options), "runs.zip")
+    path = _named_file(options)
     runs = _chosen(history, options) if options.runs else history.runs()
-    if path.suffix == ".csv":
-        write_file(path, to_csv(runs))
-    else:
-        write_file(path, to_zip(history, runs))
+    FORMATS[options.format or ("csv" if path.suffix == ".csv" else "zip")](history, runs, path)
     note(f"{len(runs)} runs written to {path}")
+
+
+def _write_csv(history: History, runs: Sequence[Run], path: Path) -> None:
+    write_file(output_file(path, "runs.csv"), to_csv(runs))
+
+
+def _write_zip(history: History, runs: Sequence[Run], path: Path) -> None:
+    write_file(output_file(path, "runs.zip"), to_zip(history, runs))
+
+
+def _write_events(history: History, runs: Sequence[Run], path: Path) -> None:
+    for name, content in event_files(history, runs).items():
+        write_file(output_file(path / name), content)
 
 
 def _import(history: History, options: argparse.Namespace) -> None:
@@ -153,6 +178,11 @@ def _tag(history: History, options: argparse.Namespace) -> None:
         history.change(run.id, note=options.note, tags=tags, pinned=options.pin)
 
 
+FORMATS: dict[str, Callable[[History, Sequence[Run], Path], None]] = {
+    "zip": _write_zip,
+    "csv": _write_csv,
+    "tensorboard": _write_events,
+}
 ACTIONS: dict[str, Callable[[History, argparse.Namespace], None]] = {
     "list": _list,
     "show": _show,

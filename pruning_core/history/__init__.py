@@ -8,6 +8,7 @@ from pruning_core.history.records import evaluated_plan, scan_record
 from pruning_core.history.replay import Replayed, replay
 from pruning_core.history.run import KINDS, Run, Value
 from pruning_core.history.tables import to_csv, tree_order
+from pruning_core.history.tensorboard import event_files
 
 __all__ = [
     "KINDS",
@@ -19,6 +20,7 @@ __all__ = [
     "Run",
     "Value",
     "evaluated_plan",
+    "event_files",
     "history_root",
     "import_zip",
     "kept_run",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning_core.export.archive import zip_archive
+from pruning_core.history.database import HistoryFailed
 from pruning_core.history.history import History
 from pruning_core.history.run import (
     RUNNING,
@@ -85,7 +86,7 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
     """Adds the runs of a `to_zip` file. Runs that are there already stay as they are.
 
     All runs and files are checked before the first one is kept. Raises PruningError, in one
-    sentence, for another file and for one beyond the limits.
+    sentence, for another file and for one beyond the limits, and HistoryFailed.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -99,6 +100,8 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
             for run, names in new:
                 read = {n: _read_file(archive, run, n, digest) for n, digest in names.items()}
                 history.save(run, read)
+    except HistoryFailed:
+        raise
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
         *(OSError, ValueError, KeyError, TypeError, AttributeError),

@@ -225,5 +225,5 @@ def _run(row: tuple[Any, ...], folder: Path) -> Run | None:
             deleted=deleted,
             files=json.loads(files),
         )
-    except PruningError:
+    except (PruningError, ValueError, TypeError):
         return None

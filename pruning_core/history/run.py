@@ -130,9 +130,9 @@ class Run:
         """
         shares = dict(self.settings.get("costs", {}))
         for name, dense, left in COSTS:
-            if dense in self.counts:
-                remaining = next(self.counts[own] for own in left if own in self.counts)
-                shares[name] = remaining / max(1, self.counts[dense])
+            known = [self.counts[own] for own in left if own in self.counts]
+            if dense in self.counts and known:
+                shares[name] = known[0] / max(1, self.counts[dense])
         stored = [size for name, size in self.stored_bytes.items() if name != "dense"]
         if stored:
             shares["bytes"] = min(stored) / max(1, self.stored_bytes["dense"])
@@ -183,7 +183,7 @@ def from_record(text: str, **own: Any) -> Run:
     try:
         if len(text) > MOST_RECORD:
             raise ValueError("it is too long")
-        raw = json.loads(text)
+        raw = json.loads(text, parse_float=_finite, parse_constant=_finite)
         return _read(raw, **own)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PruningError(f"A run of the history cannot be read: {_reason(error)}.") from error
@@ -215,6 +215,10 @@ def _read(raw: dict[str, Any], **own: Any) -> Run:
         raise ValueError("its id, kind or state is unknown")
     if run.parent is not None and not ID.fullmatch(run.parent):
         raise ValueError("its parent's id is no id")
+    for text in (run.note, *run.tags):
+        _typed(text, str)
+    for share in run.costs.values():
+        _number(share)
     _number(run.started)
     _number(len(run.names), least=1.0)  # its plan is a JSON object
     return run
@@ -254,6 +258,13 @@ def _typed(value: Any, kind: Any) -> Any:
     if type(value) is not kind:
         raise ValueError(f"{str(value)[:40]!r} is of a wrong type")
     return value
+
+
+def _finite(text: str) -> float:
+    """A number of a JSON text, as `to_record` writes it."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text[:40]} is not possible")
+    return number
 
 
 def _number(value: Any, kind: Any = None, least: float | None = 0, finite: bool = True) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pruning_core.history.database import HistoryFailed
+from pruning_core.types import PruningError
 from pruning_core.whole_files import write_files
 
 FOLDER = "files"
@@ -18,7 +19,7 @@ LARGEST = 1 << 30
 
 
 class TensorFiles:
-    """The files in a folder. Raises PruningError where they cannot be read or written."""
+    """The files in a folder. Raises HistoryFailed where they cannot be read or written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / FOLDER
@@ -35,7 +36,10 @@ class TensorFiles:
             raise HistoryFailed(
                 f"The history's file {path} cannot be written: {error.strerror}."
             ) from error
-        write_files(path.parent, {digest: content})
+        try:
+            write_files(path.parent, {digest: content})
+        except PruningError as error:
+            raise HistoryFailed(str(error)) from error
         return digest
 
     def read(self, digest: str) -> bytes:

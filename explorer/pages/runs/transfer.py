@@ -1,6 +1,6 @@
 """Runs as files: CSV, zip, import; and deletion with undo."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import streamlit as st
@@ -10,7 +10,8 @@ from explorer.session import state
 from explorer.session.demo import uploader
 from explorer.session.notices import plain
 from explorer.texts.translate import N_, _, from_core, n_
-from pruning_core.history import History, Run, import_zip, to_csv, to_zip
+from pruning_core.export.archive import zip_archive
+from pruning_core.history import History, Run, event_files, import_zip, to_csv, to_zip
 from pruning_core.types import PruningError
 
 DELETED = "runs deleted"
@@ -62,30 +63,42 @@ def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]
             if chosen:
                 words = N_("{count:,} runs: the selected runs.")
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.download_button(
-                    "CSV",
-                    lambda: to_csv(runs),
-                    "runs.csv",
-                    "text/csv",
-                    key="runs_csv",
-                    icon=":material/table:",
-                    on_click="ignore",
-                )
-                st.download_button(
-                    _("Zip with masks and curves"),
-                    lambda: to_zip(history, runs),
-                    "runs.zip",
-                    "application/zip",
-                    key="runs_zip",
-                    icon=":material/folder_zip:",
-                    on_click="ignore",
-                )
+                _downloads(history, runs)
                 st.caption(_(words, count=len(runs)))
         why = from_core(history.read_only)
         given = uploader(_("Add runs from a zip"), "zip", "runs_import", why)
         label = _("Import")
         if given is not None and st.button(label, key="runs_import_now", icon=":material/add:"):
             _import(history, given)
+
+
+def _downloads(history: History, runs: Sequence[Run]) -> None:
+    """A button for each form. A file is made when its button is pressed."""
+    forms: dict[str, tuple[str, str, str, Callable[[], str | bytes]]] = {
+        "csv": ("CSV", "runs.csv", "table", lambda: to_csv(runs)),
+        "zip": (
+            _("Zip with masks and curves"),
+            "runs.zip",
+            "folder_zip",
+            lambda: to_zip(history, runs),
+        ),
+        "tensorboard": (
+            _("TensorBoard logs"),
+            "tensorboard.zip",
+            "show_chart",
+            lambda: zip_archive(event_files(history, runs)),
+        ),
+    }
+    for name, (label, file, icon, make) in forms.items():
+        st.download_button(
+            label,
+            make,
+            file,
+            "text/csv" if name == "csv" else "application/zip",
+            key=f"runs_{name}",
+            icon=f":material/{icon}:",
+            on_click="ignore",
+        )
 
 
 def _import(history: History, given: BytesIO) -> None:

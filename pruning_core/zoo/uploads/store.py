@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,7 @@ class NetworkCard:
             for key, value in raw["transform"].items()
         }
         lists: dict[str, Any] = {key: tuple(raw[key]) for key in ("names", "notes")}
-        return cls(**{**raw, **lists, "transform": InputTransform(**transform)})
+        return _typed(cls(**{**raw, **lists, "transform": InputTransform(**transform)}))
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,18 @@ class ImagesCard:
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "ImagesCard":
         """The card in the values of a JSON text."""
-        return cls(**raw)
+        return _typed(cls(**raw))
+
+
+def _typed(card: Kind) -> Kind:
+    """The card. Raises TypeError where a field is of another type, as in a damaged file."""
+    for entry in fields(card):
+        value = getattr(card, entry.name)
+        texts = value if isinstance(value, tuple) else ()
+        plain = entry.type not in (str, int, bool) or type(value) is entry.type
+        if not plain or not all(type(text) is str for text in texts):
+            raise TypeError(entry.name)
+    return card
 
 
 @dataclass(frozen=True)
@@ -185,7 +196,7 @@ def _add_owner(folder: Path, owner: str) -> None:
         path = _list_of(owner)
         path.parent.mkdir(exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{folder.name}\n")
+            file.write(f"\n{folder.name}\n")  # a full disk may have cut the last line off
 
 
 def _list_of(owner: str) -> Path:
@@ -250,5 +261,5 @@ def _read(folder: Path) -> Stored | None:
     try:
         raw = json.loads((folder / CARD).read_text(encoding="utf-8"))
         return Stored(folder, READERS[raw.pop("kind")](raw))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

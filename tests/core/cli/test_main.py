@@ -1,5 +1,6 @@
 """Bad input of any command gives one sentence and the exit status 2."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ def test_a_bad_plan_gives_one_sentence_and_status_2(
     message = capsys.readouterr().err
     assert words in message
     assert len(message.strip().splitlines()) == 1
+
+
+def test_a_full_disk_behind_the_standard_output_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # its end fails if a part is left
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["list", "--json"]) == 2
+    told = "The standard output cannot be read or written: No space left on device.\n"
+    assert capsys.readouterr().err == told
 
 
 def test_the_message_names_a_missing_plan(

@@ -261,6 +261,8 @@ def test_records_that_are_not_possible_are_refused_in_one_sentence() -> None:
         "no plan": good.replace('"plan"', '"no_plan"'),
         "text for a number": good.replace("0.85", '"0.85"'),
         "infinite": good.replace('"seconds": 2.5', '"seconds": Infinity'),
+        "a share that is no number": good.replace('"settings": {}', '"settings": {"costs": 5}'),
+        "a number beyond all": good.replace('"settings": {}', '"settings": {"x": 1e999}'),
         "negative count": good.replace('"nonzeros": 500', '"nonzeros": -5'),
         "too long": good + " " * 1_000_001,
     }
@@ -268,7 +270,14 @@ def test_records_that_are_not_possible_are_refused_in_one_sentence() -> None:
         with pytest.raises(PruningError) as caught:
             from_record(text, **own)
         assert str(caught.value).startswith("A run of the history cannot be read: "), name
-    for field in ({"id": "../../etc"}, {"kind": "x"}, {"parent": "x"}, {"state": "x"}):
+    for field in (
+        {"id": "../../etc"},
+        {"note": 5},
+        {"tags": (5,)},
+        {"kind": "x"},
+        {"parent": "x"},
+        {"state": "x"},
+    ):
         with pytest.raises(PruningError):
             from_record(good, **{**own, **field})
 
