@@ -1,5 +1,5 @@
 # docker build -t pruning-explorer --build-arg TORCH_INDEX=<address of PyTorch's CPU wheels> .
-# docker run --read-only --tmpfs /tmp -v data:/data -p 8501:8501 pruning-explorer --token "the class of 2026"
+# docker run --read-only --tmpfs /tmp -v data:/data -p 8501:8501 -e PRUNING_EXPLORER_TOKEN pruning-explorer
 FROM python:3.11-slim AS build
 # Without it, pip installs the usual, larger torch.
 ARG TORCH_INDEX=""

@@ -44,8 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.data is not None:
             os.environ[VARIABLE] = str(data_folder(options.data))
         name_subjects(options.subject)
-        if options.token is not None:
-            os.environ[TOKEN] = checked_token(options.token)
+        token = options.token if options.token is not None else os.environ.get(TOKEN) or None
+        if token is not None:
+            os.environ[TOKEN] = checked_token(token)
         os.environ[LOG_FORMAT] = checked_log_format(options.log_format)
         upload_mb = set_limits(options).upload_mb
     except PruningError as error:

@@ -13,7 +13,7 @@ METRICS = {
     "jobs": ("gauge", "Background runs by state: running or waiting."),
     "jobs_ended_total": ("counter", "Background runs that ended, by kind and status."),
     "job_seconds_total": ("counter", "Computing time of background runs that ended, by kind."),
-    "resident_memory_bytes": ("gauge", "Memory of the server's process."),
+    "resident_memory_bytes": ("gauge", "Memory of the server and its workers."),
 }
 """Name without `PREFIX` -> type and help."""
 Numbers = Mapping[str, float]

@@ -196,6 +196,9 @@ def test_a_token_is_set_for_the_pages_and_a_short_one_is_refused(
     monkeypatch.setenv(TOKEN, "")
     assert launch.main(["--port", str(port), "--token", "short"]) == 2
     assert "choose at least 8 characters" in capsys.readouterr().err
+    monkeypatch.setenv(TOKEN, "1234567")
+    assert launch.main(["--port", str(port)]) == 2
+    assert "choose at least 8 characters" in capsys.readouterr().err
     assert not calls
     assert launch.main(["--port", str(port), "--token", "long enough"]) == 0
     assert os.environ[TOKEN] == "long enough"

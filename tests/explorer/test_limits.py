@@ -64,7 +64,7 @@ def test_a_limit_of_memory_needs_a_system_that_measures_it(
         assert 10 < used < 1e5
         assert memory.is_full(5)
         assert not memory.is_full(int(used) + 1000)
-    monkeypatch.setattr(memory, "STATUS", memory.STATUS / "none")
+    monkeypatch.setattr(memory, "PROC", memory.PROC / "none")
     assert not memory.is_full(5)
     with pytest.raises(PruningError, match="--memory-mb needs Linux"):
         set_limits(options("--memory-mb", "500"))
