@@ -40,6 +40,12 @@ def named(metric: str, **labels: str) -> str:
     return f"{metric}{{{inside}}}" if inside else metric
 
 
+def markdown() -> str:
+    """The table of the docs."""
+    rows = [f"| `{PREFIX}{name}` | {kind} | {words} |" for name, (kind, words) in METRICS.items()]
+    return "\n".join(["| metric | type | what |", "|---|---|---|", *rows])
+
+
 def text() -> str:
     """All metrics."""
     with _lock:

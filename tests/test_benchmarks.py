@@ -27,6 +27,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "torchvision_table",
         "sparse_file",
         "ratio_rules",
+        "read_only_root",
         "lessons",
         "reproductions",
         "history_kills",

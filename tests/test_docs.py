@@ -5,10 +5,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from streamlit.web.server.starlette.starlette_routes import ROUTE_HEALTH, ROUTE_METRICS
+from streamlit.web.server.starlette.starlette_websocket import _ROUTE_WEBSOCKET_STREAM
 
 from explorer.limits import Limits
 from explorer.limits import markdown as limits_table
+from explorer.metrics import markdown as metrics_table
 from explorer.pages.learn.lessons import LESSONS
+from explorer.serving import PROTECTED
 from explorer.session.notices import MOST_NOTES
 from explorer.session.url import MAX_LENGTH
 from explorer.texts.lessons import text as lesson_text
@@ -155,6 +159,7 @@ def test_a_finer_granularity_keeps_more_accuracy_in_the_table() -> None:
 def test_the_limits_of_a_server_are_those_of_the_code() -> None:
     """If not: python -c "from explorer.limits import markdown; print(markdown())"."""
     assert limits_table() in text(DOCS / "serving.md")
+    assert metrics_table() in text(DOCS / "serving.md")
     config = tomllib.loads(text(ROOT / ".streamlit" / "config.toml"))["server"]
     assert config["maxUploadSize"] == Limits().upload_mb
     rows = {
@@ -168,6 +173,15 @@ def test_the_limits_of_a_server_are_those_of_the_code() -> None:
     for start, limit in rows.items():
         (line,) = (line for line in lines if start in line and line.startswith("|"))
         assert f" | {limit} | " in line
+
+
+def test_the_names_in_the_examples_of_a_proxy_are_those_of_the_code() -> None:
+    page = text(DOCS / "serving.md")
+    assert f"location ~ ^/({'|'.join(path[1:] for path in PROTECTED)})$" in page
+    assert f"path {' '.join(PROTECTED)}" in page
+    assert f"client_max_body_size {Limits().upload_mb}m;" in page
+    for route in (ROUTE_HEALTH, _ROUTE_WEBSOCKET_STREAM, ROUTE_METRICS):
+        assert f"/{route}" in page
 
 
 def test_a_classifier_with_two_data_loaders_opens_in_three_lines() -> None:

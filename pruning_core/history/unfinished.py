@@ -21,7 +21,7 @@ from pruning_core.history.run import ID
 from pruning_core.training.journal import Journal
 from pruning_core.types import PruningError
 from pruning_core.whole_files import write_files
-from pruning_core.zoo import data_root
+from pruning_core.zoo import results_root
 
 FILE = "job.json"
 LOCK = "lock"
@@ -38,7 +38,7 @@ Description = Mapping[str, Any]
 
 def jobs_root() -> Path | None:
     """The folder of jobs, beside the data; None where no history is kept."""
-    return None if history_root() is None else data_root() / "jobs"
+    return None if history_root() is None else results_root() / "jobs"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pruning_core.zoo.fetch import Progress
 VARIABLE = "PRUNING_EXPLORER_DATA"
 """Environment variable that names the data folder."""
 RESULTS = "PRUNING_EXPLORER_RESULTS"
-"""Environment variable that names the folder of studies and searches."""
+"""Environment variable that names the folder of studies, searches and unfinished jobs."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def results_root() -> Path:
-    """The folder of studies and searches: as PRUNING_EXPLORER_RESULTS says, else `data_root`."""
+    """The folder of studies, searches and unfinished jobs: as PRUNING_EXPLORER_RESULTS says, else
+    `data_root`.
+    """
     return data_root(os.environ.get(RESULTS))
 
 
