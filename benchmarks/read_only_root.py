@@ -52,7 +52,16 @@ exec setpriv --reuid "$0" --regid "$0" --clear-groups --inh-caps +dac_read_searc
 def unpacked_wheel(folder: Path) -> Path:
     """The wheel of this repository, unpacked."""
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
-    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, ROOT]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        *options,
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
     subprocess.run(command, check=True)
     (wheel,) = folder.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(folder / "site")
