@@ -1,7 +1,8 @@
 """The suite's own checks of types and shapes: they are on, and they see what is wrong."""
 
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pruning_core.granularity import granularity
 from pruning_core.masks import lowest
 from pruning_core.plan import Plan
 from tests.array_checks import is_instance, jaxtypings_check
-from tests.typechecks import checked, jaxtyped, names_an_array
+from tests.typechecks import all_fit, checked, jaxtyped, names_an_array
 
 
 def test_a_wrong_shape_is_refused() -> None:
@@ -85,6 +86,61 @@ def test_what_fits_an_array_type_is_what_jaxtyping_says() -> None:
                     except AnnotationError as error:
                         answers.append([str(error)])
             assert answers[0] == answers[1], (first, one, second, other)
+
+
+@runtime_checkable
+class Named(Protocol):
+    name: str
+
+    def show(self) -> str: ...
+
+
+class NamedSaid(Named):
+    """No protocol, but a class of its own."""
+
+
+@dataclass
+class WithField:
+    name: str
+
+    def show(self) -> str:
+        return self.name
+
+
+@dataclass
+class WithFunction:
+    name: str
+    show: Any = None
+
+
+class FromOutside:
+    def show(self) -> str:
+        return ""
+
+
+def test_what_fits_a_protocol_is_what_python_says() -> None:
+    late = FromOutside()
+    assert not isinstance(late, Named)
+    vars(late)["name"] = "late"
+    assert isinstance(late, Named)
+    assert not isinstance(FromOutside(), Named)
+    assert all_fit(Named, WithField)
+    assert isinstance(WithField("a"), Named)
+    assert not isinstance(WithField("a"), NamedSaid)
+    assert not isinstance(WithFunction("a"), Named)
+    assert isinstance(WithFunction("a", str), Named)
+
+
+def test_a_type_given_as_text_is_checked() -> None:
+    def named(plan: "Plan", other: "OnlyForMypy | None" = None) -> "Plan":  # type: ignore[name-defined] # noqa: F821
+        return other or plan
+
+    guarded = checked(named, typechecker=beartype)
+    assert guarded(Plan(), Plan()) == Plan()
+    with pytest.raises(TypeError, match="plan=3 violates"):
+        guarded(3)
+    with pytest.raises(TypeError, match="return 'no plan' violates"):
+        guarded(Plan(), "no plan")
 
 
 @pytest.mark.parametrize(

@@ -84,20 +84,46 @@ def checked_from_its_first_call(function: Any) -> Callable[..., Any]:
     return called
 
 
-COMPILED: dict[tuple[str, CodeType], Any] = {}
-"""File and code of a function -> its checker by beartype."""
+COMPILED: dict[tuple[str, CodeType], tuple[Any, bool]] = {}
+"""File and code of a function -> its checker by beartype, and whether it names an array."""
 
 
 def checker_of(function: Any) -> Callable[..., Any]:
-    annotations = function.__annotations__.values()
-    if any(map(holds_text, annotations)):
-        return jaxtyped(function, typechecker=beartype)
-    sized = any(map(names_an_array, annotations))
     place = (function.__code__.co_filename, function.__code__)
     if place not in COMPILED:
-        COMPILED[place] = beartype(conf=WRONG_SHAPE if sized else WRONG_TYPE)(function)
-    checker = checker_for(function, COMPILED[place])
+        typed = with_types(function)
+        sized = any(map(names_an_array, typed.__annotations__.values()))
+        compiled = beartype(conf=WRONG_SHAPE if sized else WRONG_TYPE)(typed)
+        COMPILED[place] = (compiled, sized)
+    compiled, sized = COMPILED[place]
+    checker = checker_for(function, compiled)
     return one_size_per_name(checker) if sized else checker
+
+
+def with_types(function: Any) -> Any:
+    """A copy whose annotations are types where they were text."""
+    names = function.__globals__
+    inner = (function.__name__, function.__defaults__, function.__closure__)
+    copy: Any = FunctionType(function.__code__, names, *inner)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__qualname__ = function.__qualname__
+    copy.__annotations__ = {
+        name: resolved(annotation, names) if holds_text(annotation) else annotation
+        for name, annotation in function.__annotations__.items()
+    }
+    return copy
+
+
+def resolved(annotation: object, names: dict[str, Any]) -> object:
+    """Any for a name that exists only while mypy runs."""
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": annotation}
+    try:
+        return typing.get_type_hints(holder, names, include_extras=True)["it"]
+    except NameError:
+        return Any
 
 
 def checker_for(function: Any, compiled: Any) -> Callable[..., Any]:
@@ -141,7 +167,7 @@ def install() -> None:
     """Wraps every function and every dataclass of `pruning_core`, from now on.
 
     A check of a protocol lists its members each time in Python 3.11, 90 microseconds; later ones
-    remember them, as here.
+    remember them, as here. Whether all objects of a class fit is remembered, too.
     """
     patched: Any = jaxtyping
     patched.jaxtyped = checked
@@ -149,5 +175,26 @@ def install() -> None:
     if sys.version_info < (3, 12):
         protocols: Any = typing
         protocols._get_protocol_attrs = cache(protocols._get_protocol_attrs)
+        meta: Any = type(typing.Protocol)
+        own_check = meta.__instancecheck__
+        meta.__instancecheck__ = lambda protocol, value: (
+            all_fit(protocol, type(value)) or own_check(protocol, value)
+        )
     jaxtyping.install_import_hook("pruning_core", "beartype.beartype")
     sys.meta_path.insert(0, PyTorchFirst())
+
+
+@cache
+def all_fit(protocol: Any, kind: type) -> bool:
+    """Do all objects of this class have what a protocol asks for? By their class, or as fields."""
+    if not (vars(protocol).get("_is_protocol") and protocol._is_runtime_protocol):
+        return False
+    of_class: dict[str, object] = {}
+    for base in reversed(kind.__mro__):
+        of_class |= vars(base)
+    fields = getattr(kind, "__dataclass_fields__", {})
+    return all(
+        of_class.get(name) is not None
+        or (name in fields and not callable(getattr(protocol, name, None)))
+        for name in typing._get_protocol_attrs(protocol)  # type: ignore[attr-defined]
+    )
