@@ -178,14 +178,14 @@ def install() -> None:
         meta: Any = type(typing.Protocol)
         own_check = meta.__instancecheck__
         meta.__instancecheck__ = lambda protocol, value: (
-            all_fit(protocol, type(value)) or own_check(protocol, value)
+            all_fit(protocol, value.__class__) or own_check(protocol, value)
         )
     jaxtyping.install_import_hook("pruning_core", "beartype.beartype")
     sys.meta_path.insert(0, PyTorchFirst())
 
 
 @cache
-def all_fit(protocol: Any, kind: type) -> bool:
+def all_fit(protocol: Any, kind: Any) -> bool:
     """Do all objects of this class have what a protocol asks for? By their class, or as fields."""
     if not (vars(protocol).get("_is_protocol") and protocol._is_runtime_protocol):
         return False
