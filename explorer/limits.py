@@ -11,7 +11,7 @@ from pruning_core.settings import Setting, setting, settings_of, value_of
 from pruning_core.training.config import MAX_EPOCHS
 from pruning_core.types import PruningError
 
-DEMO = {"upload_mb": "0", "epochs": "3"}
+DEMO = {"upload_mb": "0", "epochs": "3", "job_minutes": "10"}
 """The limits of a demonstration that are not set otherwise."""
 
 
@@ -47,8 +47,9 @@ class Limits:
         False,
         0,
         1,
-        "a demonstration: the run history is for reading only, nothing of a visitor is kept, and "
-        "where they are not set, there are no uploads and 3 epochs",
+        "a demonstration: the run history is for reading only and nothing of a visitor is kept; "
+        f"where they are not set, there are no uploads, {DEMO['epochs']} epochs, and "
+        f"{DEMO['job_minutes']} minutes of one run",
     )
 
 

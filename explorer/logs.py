@@ -26,11 +26,16 @@ def log_event(event: str, **fields: object) -> None:
     LOG.info(event, extra={"fields": fields})
 
 
+def is_json() -> bool:
+    """Is the log JSON, as the environment says?"""
+    return os.environ.get(VARIABLE) == JSON
+
+
 def set_up_logs() -> None:
     """Formats the log as the environment says; as JSON also that of Streamlit and its server."""
     handler = logging.StreamHandler()
     LOG.setLevel(logging.INFO)
-    if os.environ.get(VARIABLE) != JSON:
+    if not is_json():
         handler.setFormatter(TextLines())
         LOG.handlers[:] = [handler]
         return

@@ -11,9 +11,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit import config
 
 from explorer import metrics
-from explorer.logs import log_event, set_up_logs
+from explorer.logs import is_json, log_event, set_up_logs
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 DEMO = "PRUNING_EXPLORER_DEMO"
@@ -81,6 +82,8 @@ def may_read(scope: Scope) -> bool:
 async def served(_app: object) -> AsyncIterator[None]:
     """From the start of the server to its end."""
     set_up_logs()
+    if is_json():
+        config.set_option("logger.enableRich", False)  # it prints messages of errors
     with ExitStack() as stack:
         if os.environ.get(DEMO):
             _keep_nothing(stack)

@@ -34,7 +34,7 @@ def test_each_limit_has_a_flag_that_sets_its_variable(monkeypatch: pytest.Monkey
 def test_a_demonstration_has_other_defaults() -> None:
     demo = limits({"PRUNING_EXPLORER_DEMO": "1", "PRUNING_EXPLORER_EPOCHS": "5"})
     assert (demo.demo, demo.upload_mb, demo.epochs) == (True, 0, 5)
-    assert limits({"PRUNING_EXPLORER_DEMO": "1"}).epochs == 3
+    assert limits({"PRUNING_EXPLORER_DEMO": "1"}) == Limits(0, epochs=3, job_minutes=10, demo=True)
     assert limits({"PRUNING_EXPLORER_DEMO": "0"}) == limits({}) == Limits()
 
 
