@@ -40,10 +40,11 @@ QUERY = "model=lenet5&dataset=digits"
 SLIDER = "Sparsity"
 START = "Start"
 TRAINING = "&dataset=digits&fine_tune=epochs~5000"
-STEP = " step "
+STEP = " · step "
 """In what the page says of a training that has begun."""
 ANSWER_SECONDS = 120.0
 ALONE_SECONDS = 30.0
+SHARE_SECONDS = 10.0
 
 
 @dataclass
@@ -193,6 +194,12 @@ def _connected(port: int) -> connect:
     return connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None)
 
 
+def processor_seconds(process: int) -> float:
+    """Processor time of a process since its start."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def _use(
     port: int, number: int, opened: asyncio.Barrier, seconds: float, pause: float, seen: Seen
 ) -> None:
@@ -274,6 +281,9 @@ async def measure(options: argparse.Namespace, port: int, process: int) -> dict[
     """All figures."""
     one = figures(await together(port, 1, ALONE_SECONDS, options.pause))
     async with training(port, options.training) if options.training else nullcontext():
+        start = processor_seconds(process)
+        await asyncio.sleep(SHARE_SECONDS)
+        share = (processor_seconds(process) - start) / SHARE_SECONDS
         beside = options.training and await together(port, 1, ALONE_SECONDS, options.pause)
         before = megabytes(process)
         busy = await together(port, options.sessions, options.seconds, options.pause)
@@ -281,6 +291,7 @@ async def measure(options: argparse.Namespace, port: int, process: int) -> dict[
     await asyncio.sleep(options.after)
     many = figures(busy)
     return {
+        "cores_of_the_server_without_moves": round(share, 3),
         "alone": one,
         "alone_beside_a_training": figures(beside) if beside else None,
         "together": many,
