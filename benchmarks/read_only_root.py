@@ -4,7 +4,8 @@
 
 Needs Linux and the rights of root. Builds the wheel, and serves it as user 10001 where everything
 but the data folder and an empty /tmp is read-only. A browser's session opens LeNet-5 on digits and
-fine-tunes it to the end. Then the same with `--demo`: no byte of the data folder may change.
+fine-tunes it to the end. Then the same with `--demo`: no byte of the data folder may change. Last,
+20 sessions open at once on a server for 5. Every line of the servers' logs must be JSON.
 """
 
 import asyncio
@@ -29,10 +30,13 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from benchmarks.sessions import QUERY, Session
+from explorer.session.admission import MANY
 
 ROOT = Path(__file__).resolve().parents[1]
 USER = "10001"
 SECONDS = 120.0
+CROWD = 20
+PLACES = 5
 MOUNTS = """
 set -e
 mount --make-rprivate /
@@ -79,13 +83,17 @@ def served(site: Path, data: Path, *flags: str) -> Iterator[tuple[int, subproces
     values = {"HOME": "/tmp", "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
     values |= {"PATH": os.environ["PATH"], "PRUNING_EXPLORER_DATA": str(data)}
     command = ["unshare", "--mount", "sh", "-c", MOUNTS, USER, str(data), str(site), *server]
-    process = subprocess.Popen(command, cwd=site, env=values)
-    try:
-        until(lambda: "resident" in metrics(port), process)
-        yield port, process
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=site, env=values, stderr=log)
+        try:
+            until(lambda: "resident" in metrics(port), process)
+            yield port, process
+        finally:
+            process.kill()
+            process.wait()
+        log.seek(0)
+        for line in log.read().decode().splitlines():
+            json.loads(line)
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
@@ -106,11 +114,29 @@ def metrics(port: int) -> str:
         return ""
 
 
+def connected(port: int) -> connect:
+    """A browser's connection to the app."""
+    address = f"ws://127.0.0.1:{port}/_stcore/stream"
+    return connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None)
+
+
+async def crowd(port: int) -> int:
+    """Sessions that open at once: how many see the app. The others must see why they do not."""
+    everybody = asyncio.Barrier(CROWD)
+
+    async def visit() -> bool:
+        async with connected(port) as connection:
+            answer = await Session(connection).open()
+            await everybody.wait()
+            assert bool(answer.slider) != any(MANY in words for words in answer.words)
+            return bool(answer.slider)
+
+    return sum(await asyncio.gather(*(visit() for _ in range(CROWD))))
+
+
 async def fine_tune(port: int, process: subprocess.Popen[bytes]) -> None:
     """A session that opens both pages and fine-tunes to the end."""
-    address = f"ws://127.0.0.1:{port}/_stcore/stream"
-    protocols = [Subprotocol("streamlit")]
-    async with connect(address, subprotocols=protocols, max_size=None) as connection:
+    async with connected(port) as connection:
         assert not (await Session(connection).open()).failures
         page = Session(connection, f"{QUERY}&sparsity=0.8", "finetune")
         opened = await page.open()
@@ -160,6 +186,8 @@ def main() -> None:
         before = contents(data)
         figures["demonstration"] = visit(site, data, "--demo")
         figures["changed_by_the_demonstration"] = contents(data) != before
+        with served(site, data, "--sessions", str(PLACES)) as (port, _process):
+            figures[f"open_of_{CROWD}_with_{PLACES}_places"] = asyncio.run(crowd(port))
         print(json.dumps(figures, indent=2))
     finally:
         shutil.rmtree(folder)
