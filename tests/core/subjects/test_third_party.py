@@ -16,9 +16,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn.utils import prune
+from torch.nn.utils import prune as torch_prune
 
-from pruning_core import Plan, TrainConfig, choose_masks, open_workspace, workspace
+from pruning_core import (
+    Finished,
+    Plan,
+    TrainConfig,
+    choose_masks,
+    open_workspace,
+    prune,
+    scan_plan,
+    workspace,
+)
 from pruning_core.cli.main import main
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import masks_by_parameter, value_line
@@ -124,10 +133,10 @@ def torch_masks(space: Workspace, amount: float, *, globally: bool) -> dict[str,
     names = [layer.name.rpartition(".") for layer in space.layers]
     places: Any = [(model.get_submodule(path), name) for path, _, name in names]
     if globally:
-        prune.global_unstructured(places, prune.L1Unstructured, amount=amount)
+        torch_prune.global_unstructured(places, torch_prune.L1Unstructured, amount=amount)
     else:
         for module, name in places:
-            prune.l1_unstructured(module, name, amount)
+            torch_prune.l1_unstructured(module, name, amount)
     return {
         layer.name: getattr(module, f"{name}_mask").bool()
         for layer, (module, name) in zip(space.layers, places, strict=True)
@@ -146,7 +155,7 @@ def test_fine_and_global_masks_are_those_of_torch(run: Run) -> None:
                 assert torch.equal(own[name], mask), (allocation, amount, name)
 
 
-def test_python_opens_it_in_one_line_and_gives_the_same(run: Run) -> None:
+def test_python_opens_prunes_trains_and_scans_it_with_the_same_results(run: Run) -> None:
     class_name, load, _ = NETWORKS[run.name]
     network = getattr(import_module(f"{PACKAGE}.nets"), class_name)()
     network.load_state_dict(run.space.model.state_dict())
@@ -157,3 +166,11 @@ def test_python_opens_it_in_one_line_and_gives_the_same(run: Run) -> None:
     assert [layer.name for layer in space.layers] == [layer.name for layer in run.space.layers]
     data = space.dataset
     assert Judge.of(data).evaluate(space.model, data.test, "cpu").value == run.measured().value
+    *_, done = prune(run.plan, space, torch.device("cpu"))
+    assert isinstance(done, Finished)
+    assert done.tuned is not None
+    assert done.tuned.value == pytest.approx(run.measured("weights.safetensors").value)
+    points = list(scan_plan(run.plan, space, [0.5, 0.9], device=torch.device("cpu")))
+    rows = csv.DictReader((run.folder / "curves.csv").read_text().splitlines())
+    losses = [(row["parameter"], float(row["loss"])) for row in rows]
+    assert [(p.parameter, pytest.approx(p.loss, rel=1e-4)) for p in points] == losses
