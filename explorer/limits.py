@@ -42,6 +42,10 @@ class Limits:
     grace_seconds: float = setting(
         60.0, 1.0, 100_000.0, "seconds without an open page after which a browser's runs stop"
     )
+    unfinished_runs: int = setting(
+        60, 0, 10_000, "interrupted runs of all browsers that are kept, so that they can continue"
+    )
+    unfinished_days: float = setting(7.0, 0.01, 3650.0, "days for which interrupted runs are kept")
     epochs: int = setting(MAX_EPOCHS, 1, MAX_EPOCHS, "epochs of one training")
     demo: bool = setting(
         False,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from explorer.texts.translate import N_
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
+from pruning_core.history.unfinished import Carried
 from pruning_core.types import Cancelled, PruningError
 
 MakeEvents = Callable[[], Iterator[object]]
@@ -61,8 +62,10 @@ class Snapshot:
 
 
 class Job:
-    """One piece of work. `cancel.set()` asks it to stop, which it does before the next event.
+    """One piece of work. `stop()` asks it to stop, which it does before the next event.
 
+    carried: its folder on disk, from which it can go on after a restart of the server. The folder
+    is deleted when the job has ended, unless something else than its owner stopped it.
     Any thread may read it.
     """
 
@@ -75,6 +78,7 @@ class Job:
         max_seconds: float,
         max_events: int,
         about: object = None,
+        carried: Carried | None = None,
     ) -> None:
         self.id = uuid4().hex
         self.owner = owner
@@ -83,6 +87,8 @@ class Job:
         self.about = about
         self.cancel = threading.Event()
         self._make_events: MakeEvents | None = make_events
+        self._carried = carried
+        self._unwanted = False
         self._max_seconds = max_seconds
         self._max_events = max_events
         self._lock = threading.Lock()
@@ -105,6 +111,15 @@ class Job:
     def active(self) -> bool:
         """True while the job is queued or running."""
         return self.status in ACTIVE
+
+    def stop(self, *, wanted: bool) -> None:
+        """Asks it to stop. wanted: by its owner, so that it will not go on."""
+        with self._lock:
+            self._unwanted = self._unwanted or wanted
+            self.cancel.set()
+            waiting = self._status == "queued"
+        if waiting:
+            self._leave_folder("cancelled")
 
     def snapshot(self, since: int = 0, ahead: int = 0) -> Snapshot:
         """The state now. since: leaves out that many first events, which the page already has."""
@@ -187,7 +202,13 @@ class Job:
                 ).format(minutes=f"{self._max_seconds / 60:.0f}")
             )
 
+    def _leave_folder(self, status: str) -> None:
+        carried, self._carried = self._carried, None
+        if carried is not None:
+            carried.close(delete=self._unwanted or status != "cancelled")
+
     def _finish(self, status: str, error: str | None) -> None:
+        self._leave_folder(status)
         with self._lock:
             self._status = status
             self._error = error

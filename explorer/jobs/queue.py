@@ -20,6 +20,7 @@ from explorer.limits import Limits
 from explorer.logs import log_event
 from explorer.memory import is_full
 from explorer.texts.translate import N_
+from pruning_core.history.unfinished import Carried
 from pruning_core.types import PruningError
 
 MAX_NOTICES = 200
@@ -65,12 +66,18 @@ class JobQueue:
         self._notices: dict[tuple[str, str], str] = {}
 
     def start(
-        self, owner: str, kind: str, title: str, make_events: MakeEvents, about: object = None
+        self,
+        owner: str,
+        kind: str,
+        title: str,
+        make_events: MakeEvents,
+        about: object = None,
+        carried: Carried | None = None,
     ) -> Job:
         """Adds a job to the queue. It runs as soon as fewer than `running_jobs` jobs run.
 
         kind: the page finds its jobs by it, such as "train" or "scan".
-        about: any object; the job's snapshots return it unchanged.
+        about: any object; the job's snapshots return it unchanged. carried: as in `Job`.
 
         Raises PruningError when this owner has too many active jobs, when the queue is full, or
         when the memory is used up.
@@ -86,6 +93,7 @@ class JobQueue:
                 60 * self._limits.job_minutes,
                 self._max_events,
                 about,
+                carried,
             )
             self._jobs[job.id] = job
             self._queue.append(job)
@@ -120,7 +128,7 @@ class JobQueue:
         """Asks the owner's job to stop, which it does within one step. Ignores unknown ids."""
         job = self.get(owner, job_id)
         if job is not None:
-            job.cancel.set()
+            job.stop(wanted=True)
 
     def abandoned_notice(self, owner: str, kind: str) -> str | None:
         """Why the owner's last job of that kind was deleted, or None.
@@ -135,7 +143,7 @@ class JobQueue:
         with self._lock:
             for job in list(self._jobs.values()):
                 if self._is_abandoned(job.owner):
-                    job.cancel.set()
+                    job.stop(wanted=False)
                     if not job.active:
                         del self._jobs[job.id]
                         self._add_notice(job)
@@ -150,7 +158,7 @@ class JobQueue:
         with self._lock:
             threads = list(self._threads.values())
             for job in self._jobs.values():
-                job.cancel.set()
+                job.stop(wanted=False)
         for thread in threads:
             thread.join(seconds)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from explorer.jobs.progress import Progress
 from explorer.texts.translate import _
@@ -13,7 +15,8 @@ from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.training.config import steps_per_epoch
-from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Split, Step, Tuned
+from pruning_core.training.journal import Journal
+from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Resumed, Split, Step, Tuned
 from pruning_core.workspaces import Workspace
 
 
@@ -43,23 +46,30 @@ class MaskUpdate:
 
 
 def training_events(
-    plan: Plan, space: Workspace, split: Split | None = None, recorded: Collection[str] = ()
+    plan: Plan,
+    space: Workspace,
+    split: Split | None = None,
+    recorded: Collection[str] = (),
+    folder: Path | None = None,
 ) -> Iterator[object]:
     """The events of `pipeline.prune` without their models.
 
     Yields Reference, then MaskUpdate, Step and Epoch in the order of the run, and Finished, which
     alone holds a model. split: the images that measure each mask update, by default those of
-    validation; recorded: names of the layers whose masks are kept in the events.
+    validation; recorded: names of the layers whose masks are kept in the events; folder: of an
+    interrupted run that goes on, or of a new one that can go on later (`Journal`).
     """
+    journal = None if folder is None else Journal(folder)
     judge = Judge.of(space.dataset)
     split = space.dataset.val if split is None else split
     steps = 0
     yield Reference(judge.evaluate(space.model, split))
-    for event in prune(plan, space, costs=COSTS):
+    for event in prune(plan, space, costs=COSTS, journal=journal):
         steps += isinstance(event, Step)
         if isinstance(event, Pruned):
-            measured = judge.evaluate(event.model, split)
-            yield _mask_update(event, steps, recorded, measured)
+            measure = partial(judge.evaluate, event.model, split)
+            known = measure() if journal is None else journal.measured(judge.task, measure)
+            yield _mask_update(event, steps, recorded, known)
         elif not isinstance(event, Tuned):
             yield event
 
@@ -149,6 +159,7 @@ def progress(events: Sequence[object], total: int, seconds: float, update_name: 
     if not steps and not updates:
         return Progress(0.0, None, _("measuring the dense network, scoring and pruning"))
     done = len(steps)
+    now = done - sum(event.steps for event in events if isinstance(event, Resumed))
     stage = _update_stage(updates, update_name)
     if not steps:
         return Progress(_updates_before(updates) if not total else 0.0, None, stage)
@@ -164,7 +175,8 @@ def progress(events: Sequence[object], total: int, seconds: float, update_name: 
         done=done,
         total=total,
     )
-    return Progress(min(1.0, done / total), seconds / done * (total - done), stage)
+    left = seconds / now * (total - done) if now > 0 else None
+    return Progress(min(1.0, done / total), left, stage)
 
 
 def _update_stage(updates: Sequence[MaskUpdate], update_name: str) -> str:

@@ -1,18 +1,20 @@
 """A training run on its page: start, status, curves, and the plan that it was started with."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from explorer.charts import alt, training_curves
 from explorer.jobs.job import Snapshot
-from explorer.jobs.work import Events
 from explorer.session import cache, state
 from explorer.session.kept import keeping_note, new_run
 from explorer.session.notices import show_errors
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task
-from explorer.texts.translate import _
+from explorer.texts.translate import N_, _
 from explorer.training.engine import (
     MaskUpdate,
     epochs_of,
@@ -22,12 +24,21 @@ from explorer.training.engine import (
     steps_of,
     steps_per_epoch_of,
 )
+from explorer.training.interrupted import interrupted_runs, kept_on_disk, start_carried
 from explorer.training.status import asked_for, is_active, note_lost, training_status
-from pruning_core.history import kept_run
+from pruning_core.history import Run, kept_run
+from pruning_core.history.unfinished import Carried, Description
 from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished
 from pruning_core.workspaces import Workspace
+
+Resumable = Callable[..., Iterator[object]]
+"""The events of a run on a workspace, with a `folder` from which it goes on."""
+INTERRUPTED = N_(
+    "{title} was interrupted after epoch {done:,} of {total:,}, by a restart of the server or "
+    "because no page of it was open in your browser."
+)
 
 
 @dataclass(frozen=True)
@@ -77,23 +88,55 @@ def start_button(page: TrainingPage, label: str, *, disabled: bool) -> bool:
 
 
 def start_run(
-    page: TrainingPage, title: str, function: Events, plan: Plan, space: Workspace
+    page: TrainingPage, title: str, function: Resumable, plan: Plan, space: Workspace, **more: Any
 ) -> None:
     """Starts the run in the background, or shows why it cannot start, and redraws the page.
 
-    The run history keeps it.
+    The run history keeps it. function: it can have a `folder`, from which it goes on; more: what
+    `continue_run` needs for the function besides the plan.
     """
     with show_errors():
-        history = cache.keeping_history()
         start = new_run(page.kind, plan, space)
-        work = cache.work(
-            plan,
-            space,
-            function,
-            lambda events: kept_run(history, start, plan, space, events, update=_update),
-        )
-        cache.jobs().start(state.owner(), page.job, title, work, plan)
+        own = {"run": start.id, "parent": start.parent, **more}
+        carried = kept_on_disk(page.job, title, plan, space, **own)
+        _start_run(page, title, function, plan, space, start, carried)
         st.rerun()
+
+
+def _start_run(
+    page: TrainingPage,
+    title: str,
+    function: Resumable,
+    plan: Plan,
+    space: Workspace,
+    start: Run,
+    carried: Carried | None,
+) -> None:
+    history = cache.keeping_history()
+    if carried is not None:
+        function = partial(function, folder=carried.journal.folder)
+    work = cache.work(
+        plan,
+        space,
+        function,
+        lambda events: kept_run(history, start, plan, space, events, update=_update),
+    )
+    start_carried(page.job, title, work, plan, carried)
+
+
+def continue_runs(page: TrainingPage, function: Callable[[Description, Plan], Resumable]) -> None:
+    """Draws this browser's interrupted runs of the page. function: of `start_run`, made again."""
+
+    def go_on(carried: Carried, description: Description, plan: Plan, space: Workspace) -> None:
+        start = replace(
+            new_run(page.kind, plan, space),
+            id=str(description.get("run")),
+            parent=description.get("parent"),
+        )
+        title = str(description.get("title"))
+        _start_run(page, title, function(description, plan), plan, space, start, carried)
+
+    interrupted_runs(page.job, INTERRUPTED, lambda _own, plan: epochs_of(plan), go_on)
 
 
 def _update(event: object) -> tuple[int, float] | None:

@@ -18,7 +18,7 @@ from typing import IO, Any
 from pruning_core.file_locks import lock_file
 from pruning_core.history.history import history_root
 from pruning_core.history.run import ID
-from pruning_core.training.journal import Journal
+from pruning_core.training.journal import DONE, Journal
 from pruning_core.types import PruningError
 from pruning_core.whole_files import write_files
 from pruning_core.zoo import results_root
@@ -27,11 +27,11 @@ FILE = "job.json"
 LOCK = "lock"
 LARGEST_FILE = 1 << 22
 MOST = 60
-"""Most interrupted jobs that are kept, the newest ones."""
+"""Most interrupted jobs that are kept, if nothing else is said."""
 MOST_BYTES = 8 << 30
-"""Most bytes of interrupted jobs that are kept, the newest ones."""
+"""Most bytes of interrupted jobs that are kept."""
 SECONDS = 7 * 24 * 3600.0
-"""Interrupted jobs are kept for so long."""
+"""Interrupted jobs are kept for so long, if nothing else is said."""
 Description = Mapping[str, Any]
 """What a job is, as JSON values."""
 
@@ -43,12 +43,16 @@ def jobs_root() -> Path | None:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A job that no process carries out. changed: seconds of `time.time` of its newest file."""
+    """A job that no process carries out. changed: seconds of `time.time` of its newest file.
+
+    done: how many epochs or layers are kept of it.
+    """
 
     id: str
     description: Description
     changed: float
     bytes: int
+    done: int
 
 
 class Carried:
@@ -85,10 +89,15 @@ class Carried:
 
 
 class Jobs:
-    """The jobs in a folder. Any number of processes may use it at once."""
+    """The jobs in a folder. Any number of processes may use it at once.
 
-    def __init__(self, root: Path) -> None:
+    most, seconds: so many interrupted jobs are kept, the newest ones, for so long.
+    """
+
+    def __init__(self, root: Path, most: int = MOST, seconds: float = SECONDS) -> None:
         self.root = root
+        self._most = most
+        self._seconds = seconds
 
     def begin(self, job: str, description: Description) -> Carried | None:
         """Carries a job out: a new one, or the interrupted one of that id. None where another
@@ -137,8 +146,8 @@ class Jobs:
         jobs = sorted((job for job in found if job is not None), key=lambda job: -job.changed)
         for number, job in enumerate(jobs, start=1):
             total += job.bytes
-            old = time.time() - job.changed > SECONDS
-            if old or number > MOST or total > MOST_BYTES:
+            old = time.time() - job.changed > self._seconds
+            if old or number > self._most or total > MOST_BYTES:
                 self.delete(job.id)
 
     def _folder(self, job: str) -> Path:
@@ -159,7 +168,7 @@ class Jobs:
             return None
         changed = max(file.st_mtime for file in files)
         size = sum(file.st_size for file in files)
-        return Interrupted(folder.name, _read(folder) or {}, changed, size)
+        return Interrupted(folder.name, _read(folder) or {}, changed, size, _done(folder))
 
 
 def _read(folder: Path) -> Description | None:
@@ -172,6 +181,13 @@ def _read(folder: Path) -> Description | None:
     except (OSError, ValueError, RecursionError):
         return None
     return description if isinstance(description, dict) else None
+
+
+def _done(folder: Path) -> int:
+    try:
+        return int((folder / DONE).read_text()[:9])
+    except (OSError, ValueError):
+        return 0
 
 
 def _empty(folder: Path) -> None:

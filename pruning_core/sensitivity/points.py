@@ -85,4 +85,5 @@ class KeptPoints:
             yield points
             if self._journal is not None:
                 self.units.append(points)
+                self._journal.done = len({p.parameter for unit in self.units for p in unit})
                 self._journal.keep(POINTS, lambda: pack_points([*chain.from_iterable(self.units)]))

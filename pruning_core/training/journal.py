@@ -14,6 +14,8 @@ EVERY = 10.0
 """Files are written at most once in so many seconds."""
 SHARE = 0.03
 """At most about this share of the time is spent on writing them."""
+DONE = "done"
+"""The file with the number of epochs or layers that are kept."""
 LARGEST = 2 << 30
 """Most bytes of all files of a run together."""
 
@@ -24,7 +26,8 @@ class Journal:
 
     every: at least so many seconds lie between two writings; share: at most about so much of the
     time is spent on them. sentences: what the user should know,
-    such as that nothing more can be kept: that never stops the run.
+    such as that nothing more can be kept: that never stops the run. done: how many epochs or layers
+    the results so far are.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -36,6 +39,7 @@ class Journal:
     def __init__(self, folder: Path, every: float = EVERY, share: float = SHARE) -> None:
         self.folder = folder
         self.sentences: list[str] = []
+        self.done = 0
         self.trainings = 0
         self.measurements: list[State] = []
         self._known: list[State] = []
@@ -88,7 +92,7 @@ class Journal:
     def _write(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_files(self.folder, self._waiting)
+            write_files(self.folder, {**self._waiting, DONE: str(self.done)})
         except (OSError, PruningError) as error:
             self._stop(str(error).rstrip("."))
         self._waiting = {}

@@ -65,6 +65,7 @@ class KeptTraining:
         self.epoch = kept["epoch"]
         self._steps = [(int(e), int(s), int(n), loss) for e, s, n, loss in kept["steps"].tolist()]
         self._events = [(steps, event) for steps, event in kept["events"]]
+        self._journal.done += sum("epoch" in event for _, event in self._events)
         self._journal.knows(kept["measurements"])
 
     def replayed(self, model: nn.Module, epochs: int) -> Iterator[Resumed | Step | Epoch | Pruned]:
@@ -98,6 +99,7 @@ class KeptTraining:
     def add(self, event: Epoch) -> None:
         """Keeps the event at the end of an epoch."""
         self._add(event, "epoch", "epochs", "train_loss", "best")
+        self._journal.done += 1
         self._events[-1][1]["evaluation"] = packed_evaluation(event.evaluation)
 
     def _add(self, event: Epoch | Pruned, *names: str) -> None:

@@ -18,6 +18,7 @@ from explorer.training.form import training_form
 from explorer.training.run_panel import (
     TrainingPage,
     changes,
+    continue_runs,
     learning_curves,
     require_prunable,
     run_status,
@@ -62,6 +63,7 @@ def render(plan: Plan, space: Workspace) -> None:
     require_prunable(plan, space)
     words = plain(cut_words(plan, cache.requested_by_hand(plan, space)))
     st.caption(_("To prune: {plan}", plan=words))
+    continue_runs(PAGE, lambda _own, kept: partial(training_events, kept))
     run = PAGE.newest_run()
     active = is_active(run)
     result = st.container() if run is not None else None  # above the form, once there is one

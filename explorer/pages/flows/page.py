@@ -20,8 +20,10 @@ from explorer.training.compare import compare_section
 from explorer.training.engine import mask_updates_of, reference_of, steps_of
 from explorer.training.form import training_form
 from explorer.training.run_panel import (
+    Resumable,
     TrainingPage,
     changes,
+    continue_runs,
     learning_curves,
     require_prunable,
     run_status,
@@ -31,6 +33,7 @@ from explorer.training.run_panel import (
 )
 from explorer.training.status import REFRESH_SECONDS, asked_for, is_active
 from pruning_core.flows import flow
+from pruning_core.history.unfinished import Description
 from pruning_core.plan import Plan
 from pruning_core.types import Finished, Layer
 from pruning_core.workspaces import Workspace
@@ -65,6 +68,7 @@ def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     st.markdown(for_task(_(LEAD), space.dataset.task))
     require_prunable(plan, space)
+    continue_runs(PAGE, _kept_events)
     run = PAGE.newest_run()
     active = is_active(run)
     result = st.container() if run is not None else None  # above the form, once there is one
@@ -107,7 +111,12 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
         st.caption(f":material/lightbulb: {_(NEW_WEIGHTS)}")
     if pressed:
         events = partial(flow_events, plan, chosen_layer=layer)
-        start_run(PAGE, chosen.label, events, plan, space)
+        start_run(PAGE, chosen.label, events, plan, space, layer=layer)
+
+
+def _kept_events(description: Description, plan: Plan) -> Resumable:
+    """The events of an interrupted flow."""
+    return partial(flow_events, plan, chosen_layer=description.get("layer"))
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:

@@ -1,6 +1,7 @@
 """A flow in the background: which layers' masks are recorded, and one layer's masks over time."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -15,15 +16,18 @@ MOST_WEIGHTS = 1 << 24
 """Up to so many weights the masks of all layers are recorded, above only those of one layer."""
 
 
-def flow_events(plan: Plan, space: Workspace, chosen_layer: str | None) -> Iterator[object]:
+def flow_events(
+    plan: Plan, space: Workspace, chosen_layer: str | None, folder: Path | None = None
+) -> Iterator[object]:
     """The events of the plan's flow, with masks measured on the probe images.
 
-    chosen_layer: the layer that the page shows; its masks are recorded in every network.
+    chosen_layer: the layer that the page shows; its masks are recorded in every network. folder: as
+    in `training_events`.
     """
     names = {layer.name for layer in space.layers}
     if sum(layer.numel for layer in space.layers) > MOST_WEIGHTS:
         names &= {chosen_layer}
-    return training_events(plan, space, probe_split(plan, space), names)
+    return training_events(plan, space, probe_split(plan, space), names, folder)
 
 
 def mask_history(updates: Sequence[MaskUpdate], layer: Layer) -> History | None:

@@ -11,6 +11,7 @@ from explorer.pages.sensitivity.run import (
     PRESETS,
     ScanRequest,
     request,
+    request_of,
     same_work,
     scan_events,
     settings_of,
@@ -22,15 +23,21 @@ from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _, from_core
+from explorer.training.interrupted import interrupted_runs, kept_on_disk, start_carried
 from explorer.training.status import asked_for
 from pruning_core.granularity import granularity
 from pruning_core.history import kept_scan, scan_record
+from pruning_core.history.unfinished import Carried, Description
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
-from pruning_core.types import Layer
+from pruning_core.types import Layer, PruningError
 from pruning_core.workspaces import Workspace
 
 OWN = N_("Own choice")
+INTERRUPTED = N_(
+    "{title} was interrupted after {done:,} of {total:,} layers, by a restart of the server or "
+    "because no page of it was open in your browser."
+)
 
 
 def scan_form(
@@ -47,11 +54,34 @@ def scan_form(
         return
     title = N_("Sensitivity preview") if pressed.preview else N_("Sensitivity scan")
     with show_errors():
-        cache.jobs().start(state.owner(), KIND, title, _events(pressed, space), pressed)
+        kept = None
+        if not pressed.preview:
+            kept = kept_on_disk(KIND, title, plan, space, scan=settings_of(pressed))
+        start_carried(KIND, title, _events(pressed, space, kept), pressed, kept)
         st.rerun()
 
 
-def _events(asked: ScanRequest, space: Workspace) -> MakeEvents:
+def continue_scans() -> None:
+    """Draws this browser's interrupted scans."""
+
+    def go_on(carried: Carried, description: Description, plan: Plan, space: Workspace) -> None:
+        try:
+            asked = request_of(plan, description["scan"])
+        except (KeyError, TypeError, ValueError) as error:
+            carried.close(delete=True)
+            raise PruningError(_("This scan cannot be read, and was deleted.")) from error
+        title = str(description.get("title"))
+        start_carried(KIND, title, _events(asked, space, carried), asked, carried)
+
+    interrupted_runs(KIND, INTERRUPTED, _kept_layers, go_on)
+
+
+def _kept_layers(description: Description, plan: Plan) -> int:
+    """How many layers an interrupted scan has."""
+    return len(description.get("scan", {}).get("layers", ()))
+
+
+def _events(asked: ScanRequest, space: Workspace, carried: Carried | None) -> MakeEvents:
     """Starts the scan; the run history keeps it. A preview is an estimate, which is not kept."""
     history = None if asked.preview else cache.keeping_history()
     base = cache.fingerprint(asked.plan, space) if history else ""
@@ -59,7 +89,7 @@ def _events(asked: ScanRequest, space: Workspace) -> MakeEvents:
     return cache.work(
         asked.plan,
         space,
-        partial(scan_events, asked),
+        partial(scan_events, asked, folder=carried.journal.folder if carried else None),
         lambda events: kept_scan(history, start, events),
     )
 

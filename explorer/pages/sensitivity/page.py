@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.charts import alt, preview_curves, sensitivity_curves
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress, clock
-from explorer.pages.sensitivity.form import scan_form
+from explorer.pages.sensitivity.form import continue_scans, scan_form
 from explorer.pages.sensitivity.ratios_panel import slice_section, slow_note, target_section
 from explorer.pages.sensitivity.run import ScanRequest, scanned_plan
 from explorer.pages.sensitivity.scans import (
@@ -71,6 +71,7 @@ def render(plan: Plan, space: Workspace) -> None:
     prunable, reasons = cache.prunable(plan, space)
     if not prunable:
         cache.groups(plan, space)  # raises with the reason
+    continue_scans()
     known = scans()
     active = bool(known) and known[0].active
     result = st.container() if known else None  # the result is first, once there is one

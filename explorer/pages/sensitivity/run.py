@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 from explorer.texts.translate import N_, _
@@ -14,6 +15,7 @@ from pruning_core.plan import Plan
 from pruning_core.repairs import NONE
 from pruning_core.sensitivity.preview import Preview, preview_plan
 from pruning_core.sensitivity.scan import GRID, scan_plan
+from pruning_core.training.journal import Journal
 from pruning_core.types import Layer, PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
@@ -59,15 +61,19 @@ def settings_of(asked: ScanRequest) -> dict[str, Any]:
 
 def kept_request(run: Run) -> ScanRequest:
     """The request of a scan in the run history. Raises PruningError where it is not readable."""
-    own = run.settings.get("scan", {})
     try:
-        grid = tuple(float(sparsity) for sparsity in own["grid"])
-        layers = tuple(str(name) for name in own["layers"])
-        return ScanRequest(run.read_plan(), grid, layers, int(own["units"]), bool(own["tied"]))
+        return request_of(run.read_plan(), run.settings.get("scan"))
     except (KeyError, TypeError, ValueError) as error:
         raise PruningError(
             _("The scan {run} in the history cannot be read.", run=run.id)
         ) from error
+
+
+def request_of(plan: Plan, own: Any) -> ScanRequest:
+    """The request with these `settings_of`. Raises KeyError, TypeError or ValueError."""
+    grid = tuple(float(sparsity) for sparsity in own["grid"])
+    layers = tuple(str(name) for name in own["layers"])
+    return ScanRequest(plan, grid, layers, int(own["units"]), bool(own["tied"]))
 
 
 def request(
@@ -94,10 +100,18 @@ def request(
     )
 
 
-def scan_events(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint | Preview]:
-    """The measured points, layer by layer; of a preview, all curves, again after each round."""
-    events = preview_plan if asked.preview else scan_plan
-    yield from events(asked.plan, space, asked.grid, tied=asked.tied)
+def scan_events(
+    asked: ScanRequest, space: Workspace, folder: Path | None = None
+) -> Iterator[SensitivityPoint | Preview]:
+    """The measured points, layer by layer; of a preview, all curves, again after each round.
+
+    folder: from which an interrupted scan goes on (`Journal`).
+    """
+    if asked.preview:
+        yield from preview_plan(asked.plan, space, asked.grid, tied=asked.tied)
+        return
+    journal = None if folder is None else Journal(folder)
+    yield from scan_plan(asked.plan, space, asked.grid, tied=asked.tied, journal=journal)
 
 
 def same_work(one: ScanRequest, other: ScanRequest) -> bool:

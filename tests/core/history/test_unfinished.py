@@ -64,17 +64,15 @@ def test_old_many_and_large_jobs_are_deleted(
         for path in (tmp_path / job).iterdir():
             os.utime(path, (time.time() + number, time.time() + number))
 
-    def left() -> list[str]:
-        jobs.purge()
+    def left(**limits: float) -> list[str]:
+        Jobs(tmp_path, **limits).purge()  # type: ignore[arg-type]
         return [job.id for job in jobs.interrupted()]
 
     assert left() == [THREE, TWO, ONE]
-    monkeypatch.setattr(unfinished, "MOST", 2)
-    assert left() == [THREE, TWO]
+    assert left(most=2) == [THREE, TWO]
     monkeypatch.setattr(unfinished, "MOST_BYTES", 15)
     assert left() == [THREE]
-    monkeypatch.setattr(unfinished, "SECONDS", -10.0)
-    assert left() == []
+    assert left(seconds=-10.0) == []
 
 
 def test_damaged_descriptions_are_no_jobs_and_begin_again(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Runs that a restart of the server interrupted: kept on disk, shown on their page, continued."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+
+from explorer.jobs.job import MakeEvents
+from explorer.limits import limits
+from explorer.session import cache, state
+from explorer.session.notices import plain, show_errors
+from explorer.texts.plan_words import cut_words
+from explorer.texts.translate import N_, _
+from pruning_core.history.unfinished import Carried, Description, Interrupted, Jobs, jobs_root
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+MOST_OF_BROWSER = 6
+"""Interrupted runs of one browser that are kept, the newest ones."""
+OTHER_DATA = N_(
+    "The network or the data of this run are not those of before, so it cannot continue: delete it."
+)
+BEFORE = N_(
+    "{title} was interrupted before anything of it was kept, by a restart of the server or because "
+    "no page of it was open in your browser. *Continue* starts it again."
+)
+Total = Callable[[Description, Plan], int]
+GoOn = Callable[[Carried, Description, Plan, Workspace], None]
+"""Starts an interrupted run again."""
+
+
+def _jobs() -> Jobs | None:
+    """The interrupted runs of this server; None where nothing of a visitor is kept."""
+    root = jobs_root()
+    own = limits()
+    if root is None or cache.keeping_history() is None or not own.unfinished_runs:
+        return None
+    return Jobs(root, own.unfinished_runs, 86_400 * own.unfinished_days)
+
+
+def _owner() -> str:
+    """What tells this browser from others on disk; its secret name cannot be found from it."""
+    return hashlib.sha256(f"unfinished {state.owner()}".encode()).hexdigest()
+
+
+def kept_on_disk(
+    kind: str, title: str, plan: Plan, space: Workspace, **more: Any
+) -> Carried | None:
+    """The folder from which a new run can go on later; None where nothing is kept.
+
+    more: JSON values that the page needs for that.
+    """
+    if (jobs := _jobs()) is None:
+        return None
+    for job in _of_browser(jobs)[MOST_OF_BROWSER - 1 :]:
+        jobs.delete(job.id)
+    base = cache.fingerprint(plan, space)
+    own = {"owner": _owner(), "kind": kind, "title": title, "plan": plan.to_json()}
+    try:
+        return jobs.begin(uuid4().hex[:12], {**own, "fingerprint": base, **more})
+    except PruningError as problem:
+        state.add_problem(str(problem))
+        return None
+
+
+def start_carried(
+    kind: str, title: str, events: MakeEvents, about: object, carried: Carried | None
+) -> None:
+    """Starts a run that can go on later. Raises PruningError as `jobs().start`."""
+    try:
+        cache.jobs().start(state.owner(), kind, title, events, about, carried)
+    except PruningError:
+        if carried is not None:
+            carried.close(delete=carried.before is None)
+        raise
+
+
+def _of_browser(jobs: Jobs) -> list[Interrupted]:
+    owner = _owner()
+    return [job for job in jobs.interrupted() if job.description.get("owner") == owner]
+
+
+def interrupted_runs(kind: str, words: str, total: Total, go_on: GoOn) -> None:
+    """Draws this browser's interrupted runs of that kind, each with a button that continues it.
+
+    words: a text marked by `N_` about {title}, {done} and {total}; total: of epochs, or of layers.
+    """
+    if (jobs := _jobs()) is None:
+        return
+    for job in _of_browser(jobs):
+        if job.description.get("kind") == kind:
+            with show_errors(), st.container(border=True):
+                _draw(jobs, job, words, total, go_on)
+
+
+def _draw(jobs: Jobs, job: Interrupted, words: str, total: Total, go_on: GoOn) -> None:
+    plan = Plan.from_json(str(job.description.get("plan")))
+    title = plain(str(job.description.get("title")))
+    all_of_it = total(job.description, plan)
+    words = words if job.done else BEFORE
+    text = _(words, title=title, done=min(job.done, all_of_it), total=all_of_it)
+    st.markdown(f":material/pause_circle: {text}")
+    st.caption(plain(cut_words(plan)))
+    with st.container(horizontal=True):
+        if st.button(_("Continue"), key=f"continue {job.id}", icon=":material/play_arrow:"):
+            _continue(jobs, job, plan, go_on)
+            st.rerun()
+        if st.button(_("Delete"), key=f"delete {job.id}", icon=":material/delete:"):
+            jobs.delete(job.id)
+            st.rerun()
+
+
+def _continue(jobs: Jobs, job: Interrupted, plan: Plan, go_on: GoOn) -> None:
+    """Starts the run again. Raises PruningError where it cannot."""
+    space = cache.workspace(plan.model, plan.dataset)
+    if cache.fingerprint(plan, space) != job.description.get("fingerprint"):
+        raise PruningError(_(OTHER_DATA))
+    carried = jobs.begin(job.id, job.description)
+    if carried is not None:  # else another page has just continued it
+        go_on(carried, job.description, plan, space)
