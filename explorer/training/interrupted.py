@@ -92,29 +92,41 @@ def interrupted_runs(kind: str, words: str, total: Total, go_on: GoOn) -> None:
         return
     for job in _of_browser(jobs):
         if job.description.get("kind") == kind:
-            with show_errors(), st.container(border=True):
-                _draw(jobs, job, words, total, go_on)
+            with st.container(border=True):
+                with show_errors():
+                    _words(job, words, total)
+                _buttons(jobs, job, go_on)
 
 
-def _draw(jobs: Jobs, job: Interrupted, words: str, total: Total, go_on: GoOn) -> None:
-    plan = Plan.from_json(str(job.description.get("plan")))
+def _plan(job: Interrupted) -> Plan:
+    return Plan.from_json(str(job.description.get("plan")))
+
+
+def _words(job: Interrupted, words: str, total: Total) -> None:
+    """How far it was, and its plan."""
+    plan = _plan(job)
     title = plain(str(job.description.get("title")))
-    all_of_it = total(job.description, plan)
-    words = words if job.done else BEFORE
-    text = _(words, title=title, done=min(job.done, all_of_it), total=all_of_it)
+    every = total(job.description, plan)
+    text = _(words if job.done else BEFORE, title=title, done=min(job.done, every), total=every)
     st.markdown(f":material/pause_circle: {text}")
     st.caption(plain(cut_words(plan)))
+
+
+def _buttons(jobs: Jobs, job: Interrupted, go_on: GoOn) -> None:
     with st.container(horizontal=True):
-        if st.button(_("Continue"), key=f"continue {job.id}", icon=":material/play_arrow:"):
-            _continue(jobs, job, plan, go_on)
-            st.rerun()
+        again = st.button(_("Continue"), key=f"continue {job.id}", icon=":material/play_arrow:")
         if st.button(_("Delete"), key=f"delete {job.id}", icon=":material/delete:"):
             jobs.delete(job.id)
             st.rerun()
+    if again:
+        with show_errors():
+            _continue(jobs, job, go_on)
+            st.rerun()
 
 
-def _continue(jobs: Jobs, job: Interrupted, plan: Plan, go_on: GoOn) -> None:
+def _continue(jobs: Jobs, job: Interrupted, go_on: GoOn) -> None:
     """Starts the run again. Raises PruningError where it cannot."""
+    plan = _plan(job)
     space = cache.workspace(plan.model, plan.dataset)
     if cache.fingerprint(plan, space) != job.description.get("fingerprint"):
         raise PruningError(_(OTHER_DATA))

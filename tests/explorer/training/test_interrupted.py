@@ -29,7 +29,7 @@ Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 ID = "0" * 12
 RUN = "1" * 12
-PLAN = Plan(model="lenet5", sparsity=0.8, fine_tune=TrainConfig(epochs=2, batch_size=256))
+PLAN = Plan(model="lenet5", sparsity=0.8, fine_tune=TrainConfig(epochs=2, batch_size=512))
 
 
 @pytest.fixture
