@@ -1,13 +1,15 @@
 """Runs that a restart of the server interrupted: kept on disk, shown on their page, continued."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import streamlit as st
 
 from explorer.jobs.job import MakeEvents
+from explorer.jobs.work import Events
 from explorer.limits import limits
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
@@ -27,6 +29,8 @@ BEFORE = N_(
     "{title} was interrupted before anything of it was kept, by a restart of the server or because "
     "no page of it was open in your browser. *Continue* starts it again."
 )
+Resumable = Callable[..., Iterator[object]]
+"""`Events` that can have a `folder`, from which they go on."""
 Total = Callable[[Description, Plan], int]
 GoOn = Callable[[Carried, Description, Plan, Workspace], None]
 """Starts an interrupted run again."""
@@ -64,6 +68,11 @@ def kept_on_disk(
     except PruningError as problem:
         state.add_problem(str(problem))
         return None
+
+
+def resumable(function: Resumable, carried: Carried | None) -> Events:
+    """The function with the folder from which it goes on, where there is one."""
+    return function if carried is None else partial(function, folder=carried.journal.folder)
 
 
 def start_carried(

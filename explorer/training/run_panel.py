@@ -1,8 +1,7 @@
 """A training run on its page: start, status, curves, and the plan that it was started with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -24,7 +23,13 @@ from explorer.training.engine import (
     steps_of,
     steps_per_epoch_of,
 )
-from explorer.training.interrupted import interrupted_runs, kept_on_disk, start_carried
+from explorer.training.interrupted import (
+    Resumable,
+    interrupted_runs,
+    kept_on_disk,
+    resumable,
+    start_carried,
+)
 from explorer.training.status import asked_for, is_active, note_lost, training_status
 from pruning_core.history import Run, kept_run
 from pruning_core.history.unfinished import Carried, Description
@@ -33,8 +38,6 @@ from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished
 from pruning_core.workspaces import Workspace
 
-Resumable = Callable[..., Iterator[object]]
-"""The events of a run on a workspace, with a `folder` from which it goes on."""
 INTERRUPTED = N_(
     "{title} was interrupted after epoch {done:,} of {total:,}, by a restart of the server or "
     "because no page of it was open in your browser."
@@ -113,12 +116,10 @@ def _start_run(
     carried: Carried | None,
 ) -> None:
     history = cache.keeping_history()
-    if carried is not None:
-        function = partial(function, folder=carried.journal.folder)
     work = cache.work(
         plan,
         space,
-        function,
+        resumable(function, carried),
         lambda events: kept_run(history, start, plan, space, events, update=_update),
     )
     start_carried(page.job, title, work, plan, carried)

@@ -19,8 +19,8 @@ from explorer.texts.translate import N_, _, from_core
 from explorer.training.compare import compare_section
 from explorer.training.engine import mask_updates_of, reference_of, steps_of
 from explorer.training.form import training_form
+from explorer.training.interrupted import Resumable
 from explorer.training.run_panel import (
-    Resumable,
     TrainingPage,
     changes,
     continue_runs,

@@ -23,7 +23,12 @@ from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _, from_core
-from explorer.training.interrupted import interrupted_runs, kept_on_disk, start_carried
+from explorer.training.interrupted import (
+    interrupted_runs,
+    kept_on_disk,
+    resumable,
+    start_carried,
+)
 from explorer.training.status import asked_for
 from pruning_core.granularity import granularity
 from pruning_core.history import kept_scan, scan_record
@@ -89,7 +94,7 @@ def _events(asked: ScanRequest, space: Workspace, carried: Carried | None) -> Ma
     return cache.work(
         asked.plan,
         space,
-        partial(scan_events, asked, folder=carried.journal.folder if carried else None),
+        resumable(partial(scan_events, asked), carried),
         lambda events: kept_scan(history, start, events),
     )
 
