@@ -137,7 +137,7 @@ class Processes:
         try:
             yield from self._elsewhere(work)
         except Elsewhere:
-            log_event("job_without_worker")
+            log_event("job without worker")
             yield from work.here()
 
     def close(self) -> None:

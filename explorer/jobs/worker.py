@@ -164,6 +164,6 @@ def _carried_out(
         return Ended(error)
     # All errors: code of a user's own network or data runs here, as in `Job.run`.
     except Exception as error:
-        LOG.exception("job_failed_in_worker")
+        LOG.exception("job failed in worker")
         return Ended(unexpected=type(error).__name__)
     return Ended()

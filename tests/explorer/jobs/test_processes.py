@@ -120,7 +120,7 @@ def test_what_a_worker_cannot_do_is_done_in_the_server(
         assert list(events(workers, space, partial(lambda own: iter([len(own.layers)])))) == [3]
         renamed = Work("lenet5", "digits", space, partial(worker_jobs.layers))
         assert [event for event in workers.events(renamed) if event is not WAITING] == [3]
-    assert caplog.messages == ["job_without_worker"] * 2
+    assert caplog.messages == ["job without worker"] * 2
 
 
 def test_a_process_ends_with_the_server_in_the_middle_of_a_job(
