@@ -1,6 +1,8 @@
 """The shared caches: each result has the right key, and nothing changes the base model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -8,6 +10,9 @@ import pytest
 import streamlit as st
 import torch
 
+from explorer.jobs.processes import Processes
+from explorer.jobs.work import Work
+from explorer.limits import variable
 from explorer.session import cache
 from pruning_core import pipeline
 from pruning_core.pipeline import choose_masks
@@ -183,3 +188,23 @@ def test_a_browser_that_clears_the_caches_of_streamlit_deletes_no_run() -> None:
     st.cache_data.clear()
     assert cache.jobs() is jobs
     assert cache.owners() is owners
+
+
+def test_runs_compute_in_processes_where_the_server_is_set_so(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events(_self: Processes, work: Work) -> Iterator[object]:
+        yield (work.model, work.dataset, work.space is space)
+        yield from work.here()
+
+    def layers(own: Workspace) -> Iterator[object]:
+        yield len(own.layers)
+
+    monkeypatch.setattr(Processes, "events", events)
+    cache.processes.cache_clear()
+    monkeypatch.setenv(variable("job_processes"), "1")
+    start = cache.work(PLAN, space, partial(layers), lambda own: (("kept", e) for e in own))
+    cache.processes.cache_clear()
+    assert list(start()) == [("kept", ("lenet5", "digits", True)), ("kept", 5)]
+    monkeypatch.setenv(variable("job_processes"), "0")
+    assert list(cache.work(PLAN, space, partial(layers))()) == [5]
