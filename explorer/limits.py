@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from explorer.memory import resident_mb
@@ -57,23 +58,39 @@ class Limits:
     )
 
 
+def variable(name: str) -> str:
+    """The environment variable of a limit: PRUNING_EXPLORER_UPLOAD_MB."""
+    return f"PRUNING_EXPLORER_{name.upper()}"
+
+
+def flag(name: str) -> str:
+    """The flag of a limit: --upload-mb."""
+    return f"--{name.replace('_', '-')}"
+
+
+SETTINGS = settings_of(Limits)
+VARIABLES = tuple(variable(entry.name) for entry in SETTINGS)
+
+
 def limits(given: Mapping[str, str] | None = None) -> Limits:
     """The limits that the environment variables set. given: these variables instead.
 
     Raises PruningError for a value that is no number or is outside its range.
     """
     variables = os.environ if given is None else given
-    texts = {
-        entry.name: text
-        for entry in settings_of(Limits)
-        if (text := variables.get(variable(entry.name), ""))
-    }
-    if texts.get("demo", "0") != "0":
-        texts = DEMO | texts
+    return _limits(tuple(variables.get(name, "") for name in VARIABLES))
+
+
+@lru_cache(maxsize=16)
+def _limits(texts: tuple[str, ...]) -> Limits:
+    """The limits of these texts, one for each setting; "" where it is not set."""
+    given = {entry.name: text for entry, text in zip(SETTINGS, texts, strict=True) if text}
+    if given.get("demo", "0") != "0":
+        given = DEMO | given
     values: dict[str, Any] = {
-        entry.name: value_of(_named(entry), texts[entry.name])
-        for entry in settings_of(Limits)
-        if entry.name in texts
+        entry.name: value_of(_named(entry), given[entry.name])
+        for entry in SETTINGS
+        if entry.name in given
     }
     return Limits(**values)
 
@@ -83,7 +100,7 @@ def add_limits(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group(
         "limits", "Each can be set by an environment variable instead: PRUNING_EXPLORER_SESSIONS."
     )
-    for entry in settings_of(Limits):
+    for entry in SETTINGS:
         if isinstance(entry.default, bool):
             group.add_argument(flag(entry.name), action="store_const", const="1", help=entry.help)
         else:
@@ -98,7 +115,7 @@ def set_limits(options: argparse.Namespace) -> Limits:
     """
     given = {
         variable(entry.name): text
-        for entry in settings_of(Limits)
+        for entry in SETTINGS
         if (text := getattr(options, entry.name)) is not None
     }
     chosen = limits({**os.environ, **given})
@@ -110,20 +127,10 @@ def set_limits(options: argparse.Namespace) -> Limits:
     return chosen
 
 
-def variable(name: str) -> str:
-    """The environment variable of a limit: PRUNING_EXPLORER_UPLOAD_MB."""
-    return f"PRUNING_EXPLORER_{name.upper()}"
-
-
-def flag(name: str) -> str:
-    """The flag of a limit: --upload-mb."""
-    return f"--{name.replace('_', '-')}"
-
-
 def markdown() -> str:
     """The table of the docs, a row for each limit."""
     lines = ["| flag | variable | limits | range | default |", "|---|---|---|---|---|"]
-    for entry in settings_of(Limits):
+    for entry in SETTINGS:
         range_text, default = f"{entry.least:g} to {entry.most:,g}", f"{entry.default:,g}"
         if isinstance(entry.default, bool):
             range_text, default = "0 or 1", "0"

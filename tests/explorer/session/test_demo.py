@@ -43,6 +43,14 @@ def test_a_plan_cannot_be_set_to_a_long_training() -> None:
     assert opened(script, {}).text[0].value == "3"
 
 
+def keep_button() -> None:
+    from explorer.session import cache, kept
+    from pruning_core.plan import Plan
+
+    plan = Plan("lenet5", "digits")
+    kept.keep_button(plan, cache.workspace(plan.model, plan.dataset))
+
+
 def test_the_history_is_shown_and_cannot_be_changed(
     open_view: Callable[..., AppTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,8 +61,7 @@ def test_the_history_is_shown_and_cannot_be_changed(
     assert REFUSED in text(at)
     for key in ("run_pin", "run_delete", f"run_note_{run.id}", "runs_import"):
         assert by_key(at, key).disabled, key
-    at = open_view("explore")
-    keep = by_key(at, "keep_plan")
+    keep = by_key(opened(keep_button, {}), "keep_plan")
     assert (keep.disabled, keep.help) == (True, REFUSED)
     assert cache.keeping_history() is None
     shown = cache.history()
