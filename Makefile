@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint types check bench texts clean
+.PHONY: run test lint types audit check bench texts clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -22,7 +22,11 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-check: lint types test
+# Installed packages: pins, requirements, files; known vulnerabilities where a network is.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.dependency_audit
+
+check: lint types audit test
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.run
