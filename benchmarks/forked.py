@@ -30,7 +30,7 @@ from pruning_core.plan import Plan
 from pruning_core.studies import Study
 from pruning_core.training.config import TrainConfig
 
-PLAN = Plan(model="lenet5", sparsity=0.8, fine_tune=TrainConfig(epochs=1, batch_size=128))
+PLAN = Plan(model="lenet5", sparsity=0.8, fine_tune=TrainConfig(epochs=3, batch_size=128))
 APPENDED = (".jsonl", ".lock")
 """Files that are appended to, and lock files: no reader expects them whole."""
 
@@ -78,7 +78,8 @@ def prepare(inputs: Path, less: float = 0.0) -> None:
         import_module(name)
     inputs.mkdir(parents=True, exist_ok=True)
     filters = replace(PLAN, granularity="filter", sparsity=0.5 - less)
-    study = Study(PLAN, compressions=(2.0, 8.0), seeds=1, images=256 if less else 250)
+    tuned = replace(PLAN, fine_tune=TrainConfig(epochs=1, batch_size=128))
+    study = Study(tuned, compressions=(2.0, 8.0), seeds=1, images=256 if less else 250)
     (inputs / "plan.json").write_text(replace(PLAN, sparsity=0.8 - less).to_json())
     (inputs / "filters.json").write_text(filters.to_json())
     (inputs / "study.json").write_text(study.to_json())

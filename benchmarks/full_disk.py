@@ -22,11 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.forked import Ended, broken_files, commands, files, forked, history_faults, prepare
 from pruning_core.cli.main import main
 from pruning_core.history import VARIABLE as HISTORY
 from pruning_core.history import History
+from pruning_core.history import unfinished as jobs
+from pruning_core.training.journal import Journal
 from pruning_core.types import PruningError
 from pruning_core.zoo import recipes
 from pruning_core.zoo.fetch import digest_of, fetch
@@ -72,6 +75,13 @@ def history(at: Places) -> int:
     """A command whose history is on the small disk, and the output on another one."""
     os.environ[HISTORY] = str(at.small / "history")
     return main(commands(at.inputs, at.large / "out")["run"])
+
+
+def unfinished(name: str, at: Places) -> int:
+    """A command whose unfinished job is on the small disk, and all else on another one."""
+    os.environ[DATA] = str(at.small / "data")
+    with patch.object(jobs, "Journal", partial(Journal, every=0.0, share=1e9)):
+        return main(commands(at.inputs, at.large / "out")[name])
 
 
 def imported(at: Places) -> int:
@@ -141,6 +151,8 @@ WRITTEN = (
 KINDS: dict[str, Work] = {
     **{f"`{name}`, its files": partial(command, name) for name in WRITTEN},
     "history of a run, its tensors": history,
+    "unfinished job of `run`": partial(unfinished, "run"),
+    "unfinished job of `scan`": partial(unfinished, "scan"),
     "history, `runs import`": imported,
     "history, notes and tags": tagged,
     "`train`: weights, model card": trained,
@@ -151,8 +163,8 @@ KINDS: dict[str, Work] = {
     "temporary files of `time`": partial(temporary, "time"),
     "standard output": printed,
 }
-BESIDE = "history of a run, its tensors"
-"""The kind that may fail in one line beside a command that succeeds."""
+BESIDE = ("history of a run, its tensors", "unfinished job of `run`", "unfinished job of `scan`")
+"""Kinds that fail in a line beside a command that succeeds."""
 
 
 @dataclass
@@ -231,7 +243,7 @@ def _told(name: str, ended: Ended, row: Row) -> list[str]:
     """Counts how the process ended; what is wrong with what it said."""
     lines = ended.told.splitlines()
     full = [line for line in lines if any(words in line for words in FULL)]
-    row.refused += bool(ended.status or (name == BESIDE and full))
+    row.refused += bool(ended.status or (name in BESIDE and full))
     row.done += not ended.status
     if "Traceback" in ended.told or "Exception ignored" in ended.told:
         return [f"a traceback: {ended.told[-300:]}"]
@@ -259,7 +271,7 @@ def main_table(names: list[str]) -> int:
     print("| --- | ---: | ---: | ---: |", flush=True)
     with tempfile.TemporaryDirectory() as name:
         large = Path(name)
-        os.environ[HISTORY] = str(large / "history")
+        os.environ |= {HISTORY: str(large / "history"), DATA: str(large / "data")}
         for folder, less in (("first", 0.0), ("again", 0.1)):
             prepare(large / folder, less)
             run = commands(large / folder, large / "out")["run"]

@@ -4,9 +4,10 @@
 
 `pruning run`, `study`, `search`, `scan`, `thin`, `store`, `time` and `runs export` run on LeNet-5
 and digits. Each is killed at a uniformly random moment of its usual time, once or twice, then given
-again, and must end well. After every kill: each run that it reported as kept is in the history with
-its files, SQLite's integrity check passes, and every file under a final name is whole. At the end
-the results are those of a command that was never killed, except for measured times.
+again, and must end well. What a command needs to go on is written after every epoch and every layer
+of a scan, not every 10 seconds. After every kill: each run that it reported as kept is in the
+history with its files, SQLite's integrity check passes, and every file under a final name is whole.
+At the end the results are those of a command that was never killed, except for measured times.
 `benchmarks.history_kills` kills a process that writes to the history all the time.
 """
 
@@ -17,8 +18,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from unittest.mock import patch
 
 from safetensors.torch import load_file, save
 
@@ -32,7 +35,10 @@ from benchmarks.forked import (
     prepare,
 )
 from pruning_core.cli.main import main
-from pruning_core.history import VARIABLE, History
+from pruning_core.history import VARIABLE as HISTORY
+from pruning_core.history import History, unfinished
+from pruning_core.training.journal import Journal
+from pruning_core.zoo.request import VARIABLE as DATA
 
 KEPT = re.compile(r"kept in the run history as ([0-9a-f]{12})")
 TIMED = ("time", "runs export")
@@ -100,7 +106,8 @@ class Killer:
     def _forked(self, name: str, kill_after: float | None = None) -> Ended:
         self.out.mkdir(exist_ok=True)
         arguments = commands(self.inputs, self.out)[name]
-        return forked(lambda: main(arguments), {VARIABLE: self.history}, kill_after)
+        folders = {HISTORY: self.history, DATA: self.folder / "data"}
+        return forked(lambda: main(arguments), folders, kill_after)
 
     def _check(self, name: str, ended: Ended) -> None:
         self.kept |= set(KEPT.findall(ended.told))
@@ -122,7 +129,8 @@ def tensors(path: Path) -> bytes:
 
 def kill_all(kills: int) -> int:
     """Prints a line per command; the number of faults."""
-    with tempfile.TemporaryDirectory() as name:
+    often = partial(Journal, every=0.0, share=1e9)
+    with patch.object(unfinished, "Journal", often), tempfile.TemporaryDirectory() as name:
         killer = Killer(Path(name))
         killer.measure()
         hits = dict.fromkeys(KILLED, 0)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer.session import cache
+from explorer.session import cache, network_form
 from pruning_core.plan import Plan
 from pruning_core.workspaces import open_workspace
+from pruning_core.zoo.checkpoints import Card
 from tests.explorer.driven import opened, plan, run, side_bar
 
 
@@ -166,6 +167,11 @@ def test_only_images_that_the_network_was_trained_on_are_offered() -> None:
     assert set(started().selectbox(key="dataset").options) == {"Digits"}
     at = started(model="resnet18", dataset="imagenette")
     assert at.selectbox(key="dataset").options[0] == "Imagenette"
+
+
+def test_a_damaged_model_card_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_form, "card", lambda *names: Card.from_json("[]"))
+    assert "A model card is damaged" in captions(started(dataset="digits"))
 
 
 def test_a_pair_without_a_checkpoint_says_how_to_make_one() -> None:
