@@ -149,8 +149,8 @@ class Processes:
 
     def _elsewhere(self, work: Work) -> Iterator[object]:
         """The events from a worker. Raises Elsewhere where none can carry out the work."""
-        asked = Request(work.model, work.dataset, fingerprint(work.space), work.function)
         try:
+            asked = Request(work.model, work.dataset, fingerprint(work.space), work.function)
             request = pickle.dumps(asked)
         except NOT_PICKLED as error:
             raise Elsewhere from error
