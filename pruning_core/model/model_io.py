@@ -1,5 +1,6 @@
 """A model's inputs (a tensor, several in order, or several by name) and its logits."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
@@ -104,7 +105,12 @@ def leaf_copy(model: Model, memo: dict[int, Any]) -> Model:
     """`copy.deepcopy` of a model whose copied parameters can be trained.
 
     With gradients on, the copy of a TorchScript module would have computed tensors as parameters.
+    A module has about ten empty tables of hooks, which take `deepcopy` longer than its weights.
     """
+    for module in model.modules():
+        for value in vars(module).values():
+            if type(value) is OrderedDict and not value:
+                memo[id(value)] = OrderedDict()
     with torch.no_grad():
         copied = deepcopy(model, memo)
     for own, parameter in zip(copied.parameters(), model.parameters(), strict=True):

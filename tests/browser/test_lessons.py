@@ -26,13 +26,17 @@ def shows(page: Page, name: str, language: str) -> None:
     figure.first.wait_for()
 
 
-def drag_and_answer(page: Page, name: str, words: Words) -> None:
-    """The control and the question, by keys."""
+def drag(page: Page, name: str) -> None:
+    """The control, by keys. In Chinese: tests/explorer/pages/learn/test_learn.py."""
     slider = page.get_by_role("slider")
     before = slider.input_value()
     slider.press("ArrowRight" if before == slider.get_attribute("min") else "ArrowLeft")
     settled(page)
     assert page.get_by_role("slider").input_value() != before, name
+
+
+def answer(page: Page, name: str, words: Words) -> None:
+    """The question, by keys."""
     page.locator(f".st-key-predict_{name}").get_by_role("radio").first.press("Space")
     verdicts = (text(f"page.{word}", words.language) for word in ("right", "wrong"))
     alert = page.get_by_test_id("stAlert")
@@ -62,7 +66,8 @@ def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console
             title = text(f"{name}.title", "en")
             press(page, text("page.after", "en", title=title))
         shows(page, name, "en")
-        drag_and_answer(page, name, Words("en", name))
+        drag(page, name)
+        answer(page, name, Words("en", name))
         accessible_and_fits(page, name, "en")
     dressed(page, "light", 800)
     page.get_by_role("radio", name="中文").press("Space")
@@ -70,7 +75,7 @@ def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console
         if after:
             press(page, text("page.before", "zh", title=text(f"{name}.title", "zh")))
         shows(page, name, "zh")
-        drag_and_answer(page, name, Words("zh", name))
+        answer(page, name, Words("zh", name))
         accessible_and_fits(page, name, "zh")
     assert "lang=zh" in page.url
     no_traceback(page, console)
