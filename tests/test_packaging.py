@@ -119,7 +119,7 @@ def test_each_hook_names_a_tool_and_files_that_exist(command: list[str]) -> None
     assert not [each for each in arguments if "/" in each and not (ROOT / each).is_file()]
 
 
-def test_the_whole_check_is_ruff_mypy_and_the_tests() -> None:
+def test_the_whole_check_is_ruff_mypy_the_audit_and_the_tests() -> None:
     """`.ci/run` makes `check`, which makes the README's `test`."""
-    assert re.search(r"^check: lint types test$", read("Makefile"), re.MULTILINE)
+    assert re.search(r"^check: lint types audit test$", read("Makefile"), re.MULTILINE)
     assert re.search(r"^exec make test check ", read(".ci/run"), re.MULTILINE)
