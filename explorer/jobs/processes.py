@@ -72,10 +72,12 @@ class Worker:
         try:
             self._pipe.send_bytes(request)
             while ended is None:
-                received = self._received(LOOK) or [WAITING]
-                if isinstance(last := received[-1], Ended):
+                *events, last = self._received(LOOK) or [WAITING]
+                if isinstance(last, Ended):
                     ended = last
-                yield from received[: -1 if ended else None]
+                else:
+                    events.append(last)
+                yield from events
         except (EOFError, OSError) as error:
             raise self._lost() from error
         finally:
