@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from explorer import metrics
-from explorer.logs import JsonLines, TextLines, log_event
+from explorer.logs import LOG, VARIABLE, JsonLines, TextLines, log_event, set_up_logs
 from explorer.serving import TOKEN, Watched, metrics_routes, served
 from pruning_core.search.run import searches_root
 from pruning_core.studies import studies_root
@@ -98,6 +98,26 @@ def test_a_json_line_has_code_lines_and_nothing_of_a_visitor() -> None:
     assert "test_serving.py:" in last
     assert "secret" not in line
     assert "secret.pt" in TextLines().format(record(None, "secret.pt"))
+
+
+def test_as_json_other_libraries_write_to_the_same_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = logging.Logger("uvicorn.error")
+    other.parent = logging.root
+    other.addHandler(logging.StreamHandler())
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root.manager, "loggerDict", {other.name: other, LOG.name: LOG})
+    monkeypatch.setenv(VARIABLE, "json")
+    set_up_logs()
+    other.info("%s connected", "192.0.2.1")
+    other.warning("%s is too large", "secret.zip")
+    log_event("server started")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line.get("logger")) for line in lines] == [
+        ("%s is too large", "uvicorn.error"),
+        ("server started", None),
+    ]
 
 
 def test_events_have_fields(caplog: pytest.LogCaptureFixture) -> None:
