@@ -1,5 +1,6 @@
 """The suite's own checks of types and shapes: they are on, and they see what is wrong."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol, runtime_checkable
@@ -86,6 +87,34 @@ def test_what_fits_an_array_type_is_what_jaxtyping_says() -> None:
                     except AnnotationError as error:
                         answers.append([str(error)])
             assert answers[0] == answers[1], (first, one, second, other)
+
+
+def test_dataclasses_whose_fields_have_the_same_names_are_checked_as_themselves() -> None:
+    @dataclass
+    class Words:
+        held: str
+
+    @dataclass
+    class Numbers:
+        held: int
+
+    for kind in (Words, Numbers):
+        checked(kind, typechecker=beartype)
+    made: Any = Numbers
+    assert made(3).held == 3
+    assert Words("a").held == "a"
+    with pytest.raises(TypeError, match="held='a' violates"):
+        made("a")
+
+
+def test_the_arguments_of_a_generator_are_checked_before_its_first_step() -> None:
+    def up_to(number: int) -> Iterator[int]:
+        yield from range(number)
+
+    guarded = checked(up_to, typechecker=beartype)
+    assert list(guarded(3)) == [0, 1, 2]
+    with pytest.raises(TypeError, match="number='three' violates type hint"):
+        guarded("three")
 
 
 @runtime_checkable

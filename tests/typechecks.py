@@ -63,7 +63,7 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         )
     if isinstance(function, classmethod | staticmethod):
         return type(function)(checked(function.__func__, typechecker=typechecker))
-    if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
+    if not inspect.isfunction(function):
         return jaxtyped(function, typechecker=typechecker)
     return checked_from_its_first_call(function)
 
@@ -84,12 +84,15 @@ def checked_from_its_first_call(function: Any) -> Callable[..., Any]:
     return called
 
 
-COMPILED: dict[tuple[str, CodeType], tuple[Any, bool]] = {}
-"""File and code of a function -> its checker by beartype, and whether it names an array."""
+COMPILED: dict[tuple[str, str, CodeType], tuple[Any, bool]] = {}
+"""Module, name and code of a function -> its checker by beartype, and whether it names an array.
+
+The code alone may be another one's: `__init__` of dataclasses whose fields have the same names.
+"""
 
 
 def checker_of(function: Any) -> Callable[..., Any]:
-    place = (function.__code__.co_filename, function.__code__)
+    place = (function.__module__, function.__qualname__, function.__code__)
     if place not in COMPILED:
         typed = with_types(function)
         sized = any(map(names_an_array, typed.__annotations__.values()))
@@ -101,10 +104,16 @@ def checker_of(function: Any) -> Callable[..., Any]:
 
 
 def with_types(function: Any) -> Any:
-    """A copy whose annotations are types where they were text."""
+    """A copy for beartype to read, whose annotations are types where they were text.
+
+    A generator's is an ordinary function: else its arguments were checked at its first step.
+    """
+    code = function.__code__
     names = function.__globals__
     inner = (function.__name__, function.__defaults__, function.__closure__)
-    copy: Any = FunctionType(function.__code__, names, *inner)
+    copy: Any = FunctionType(
+        code.replace(co_flags=code.co_flags & ~inspect.CO_GENERATOR), names, *inner
+    )
     copy.__kwdefaults__ = function.__kwdefaults__
     copy.__qualname__ = function.__qualname__
     copy.__annotations__ = {
