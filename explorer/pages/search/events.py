@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from explorer.texts.translate import N_
 from pruning_core.backends import configured_backend
 from pruning_core.plan import Plan
 from pruning_core.search import Candidate, Candidates, Judged, Part
 from pruning_core.search.run import Found, Settings, prepared, search
+from pruning_core.training.journal import Journal
 from pruning_core.types import SensitivityPoint
 from pruning_core.workers import WorkerLost
 from pruning_core.workspaces import Workspace
@@ -31,12 +33,18 @@ class Started:
 
 
 def search_events(
-    plan: Plan, space: Workspace, settings: Settings, points: tuple[SensitivityPoint, ...] = ()
+    plan: Plan,
+    space: Workspace,
+    settings: Settings,
+    points: tuple[SensitivityPoint, ...] = (),
+    folder: Path | None = None,
 ) -> Iterator[Started | Candidate | WorkerLost | Found]:
     """Measures the baselines, then yields the events of `search` without their tensors.
 
-    points: of a finished scan, whose ratios by rule are starts too.
+    points: of a finished scan, whose ratios by rule are starts too. folder: keeps how many
+    candidates are measured (`Journal`); a search that goes on finds their values where all are.
     """
+    journal = None if folder is None else Journal(folder)
     ready = prepared(plan, space, settings)
     measured = Candidates(ready.space, ready)
     starts = ready.space.starts()
@@ -50,6 +58,9 @@ def search_events(
     workers = configured_backend()
     for event in search(plan, space, settings, points=points, backend=workers, by_name=True):
         yield _without_tensors(event) if isinstance(event, Candidate) else event
+        if journal is not None and isinstance(event, Candidate):
+            journal.done += 1
+            journal.keep("candidates", lambda: b"")
 
 
 def _without_tensors(candidate: Candidate) -> Candidate:

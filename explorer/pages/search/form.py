@@ -1,6 +1,6 @@
 """The form of a search: method and settings, budget, evaluations, seed, and the start button."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -18,18 +18,29 @@ from explorer.texts.formats import percent
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from explorer.texts.translate import N_, _, from_core
-from explorer.training.status import start_job
+from explorer.training.interrupted import (
+    interrupted_runs,
+    kept_on_disk,
+    resumable,
+    start_carried,
+)
 from pruning_core.history import kept_search
+from pruning_core.history.unfinished import Carried, Description
 from pruning_core.plan import Plan
 from pruning_core.search import SEARCHES, search_method
 from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import MOST_EVALUATIONS, Settings
+from pruning_core.sensitivity.points import pack_points, unpack_points
 from pruning_core.settings import Setting, settings_of, text_of
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 
 KEY = "search"
 SHOWN = ("model", "dataset", "granularity", "criterion")
+INTERRUPTED = N_(
+    "{title} was interrupted after {done:,} of {total:,} candidates, by a restart of the server or "
+    "because no page of it was open in your browser."
+)
 BUDGET_LABELS = {
     "macs": N_("MACs"),
     "parameters": N_("Parameters"),
@@ -229,8 +240,32 @@ def _start(
         )
         st.caption(_finished_words() if done else _measured_words(plan, space))
     if pressed:
-        start_job(KIND, asked.name, _events(asked, space), asked)
-        st.rerun()
+        with show_errors():
+            own = {"settings": asdict(asked.settings), "points": pack_points(asked.points).decode()}
+            kept = kept_on_disk(KIND, asked.name, plan, space, **own)
+            start_carried(KIND, asked.name, _events(asked, space, kept), asked, kept)
+            st.rerun()
+
+
+def continue_searches() -> None:
+    """Draws this browser's interrupted searches."""
+
+    def go_on(carried: Carried, description: Description, plan: Plan, space: Workspace) -> None:
+        try:
+            settings = Settings(**description["settings"])
+            points = unpack_points(description["points"].encode(), space.dataset.task)
+        except (AttributeError, KeyError, TypeError, PruningError) as error:
+            carried.close(delete=True)
+            raise PruningError(_("This search cannot be read, and was deleted.")) from error
+        asked = SearchRequest(plan, settings, points)
+        start_carried(KIND, asked.name, _events(asked, space, carried), asked, carried)
+
+    interrupted_runs(KIND, INTERRUPTED, _candidates, go_on)
+
+
+def _candidates(description: Description, plan: Plan) -> int:
+    """How many candidates an interrupted search has."""
+    return int(description.get("settings", {}).get("evaluations", 0))
 
 
 def _finished_words() -> str:
@@ -247,14 +282,17 @@ def _measured_words(plan: Plan, space: Workspace) -> str:
     )
 
 
-def _events(asked: SearchRequest, space: Workspace) -> MakeEvents:
+def _events(asked: SearchRequest, space: Workspace, carried: Carried | None) -> MakeEvents:
     """Starts the search; the run history keeps it and its best candidates."""
     history = cache.keeping_history()
     base = cache.fingerprint(asked.plan, space) if history else ""
     return cache.work(
         asked.plan,
         space,
-        partial(search_events, asked.plan, settings=asked.settings, points=asked.points),
+        resumable(
+            partial(search_events, asked.plan, settings=asked.settings, points=asked.points),
+            carried,
+        ),
         lambda events: kept_search(history, asked.plan, asked.settings, base, space, events),
     )
 

@@ -9,7 +9,7 @@ from explorer.pages.search.candidate_panel import candidate_panel
 from explorer.pages.search.charts_panel import best_of, charts_panel
 from explorer.pages.search.correlation_panel import correlation_panel
 from explorer.pages.search.events import BASELINES, Started
-from explorer.pages.search.form import cost_share, search_form, searched_words
+from explorer.pages.search.form import continue_searches, cost_share, search_form, searched_words
 from explorer.pages.search.run import (
     KIND,
     SearchRun,
@@ -52,6 +52,7 @@ def render(plan: Plan, space: Workspace) -> None:
     st.markdown(for_task(_(LEAD), space.dataset.task))
     if not cache.prunable(plan, space)[0]:
         cache.groups(plan, space)  # raises with the reason
+    continue_searches()
     known = runs()
     active = bool(known) and known[0].job.active
     result = st.container() if known else None  # the result is first, once there is one

@@ -53,7 +53,8 @@ Nothing is trained, and the network itself is not changed. *Preview* estimates t
 a tenth of the time; for a small network it needs more.
 
 A reload finds the scan again. One minute after the last tab of this app in your browser is closed,
-the scan stops. A finished scan is kept on the page *Runs*, and shown here again.
+the scan stops and can be continued here. A finished scan is kept on the page *Runs*, and shown here
+again.
 """)
 CAVEAT = N_(
     "Each layer is pruned alone: these curves do not show what happens when several layers are "
