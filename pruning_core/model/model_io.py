@@ -71,6 +71,12 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
+def raw_bytes(tensor: Tensor) -> bytes:
+    """The tensor's numbers as they are in memory, of every type, also those that NumPy lacks."""
+    whole = tensor.detach().cpu().contiguous().flatten()
+    return bytes(whole.view(torch.uint8).numpy().tobytes())
+
+
 def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Every name -> the first name of the same tensor."""
     seen: dict[tuple[object, ...], str] = {}

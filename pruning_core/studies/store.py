@@ -12,7 +12,7 @@ from urllib.parse import quote
 import torch
 
 from pruning_core.evaluation.dense_answers import AnsweredSplit
-from pruning_core.model.model_io import input_tensors, tensors_of
+from pruning_core.model.model_io import input_tensors, raw_bytes, tensors_of
 from pruning_core.penalties import NONE
 from pruning_core.studies.run import Measurement, Result
 from pruning_core.studies.study import VERSION, Run, Study
@@ -68,14 +68,14 @@ def fingerprint(space: Workspace) -> str:
         digest.update(f"task {space.dataset.task.name}".encode())
     for name, tensor in tensors_of(space.model).items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(raw_bytes(tensor))
     for split in (space.dataset.train, space.dataset.val, space.dataset.test):
         if not isinstance(split, AnsweredSplit):  # the network's own answers add nothing
-            digest.update(split.labels.contiguous().numpy().tobytes())
+            digest.update(raw_bytes(split.labels))
         for x, _ in _sample(split).batches(SAMPLES):
             for tensor in input_tensors(x):
                 digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.contiguous().numpy().tobytes())
+                digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import nn
 
-from pruning_core.model.model_io import tensors_of
+from pruning_core.model.model_io import raw_bytes, tensors_of
 from pruning_core.tasks.task import Task
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.journal import Journal
@@ -30,9 +30,9 @@ def start_digest(model: nn.Module, masks: GivenMasks, config: TrainConfig, *more
     digest = hashlib.sha256(repr((VERSION, torch.__version__, config, *more)).encode())
     for named in (tensors_of(model), masks):
         for name, tensor in named.items():
-            whole = torch.as_tensor(tensor).detach().cpu().contiguous()
+            whole = torch.as_tensor(tensor)
             digest.update(f"{name} {whole.dtype} {tuple(whole.shape)}".encode())
-            digest.update(whole.flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(raw_bytes(whole))
     return digest.hexdigest()
 
 
