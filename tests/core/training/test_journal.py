@@ -144,7 +144,7 @@ def test_a_journal_writes_only_when_it_is_time(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     journal._next = 0.0
     journal.keep("c", lambda: b"3")
-    assert {path.name for path in tmp_path.iterdir()} == {"b", "c"}
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "c", "done"}
     assert Journal(tmp_path).read("b") == b"2"
 
 
