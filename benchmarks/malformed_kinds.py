@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -31,6 +32,7 @@ from pruning_core.history import History, event_files, import_zip, to_csv, to_zi
 from pruning_core.history.database import NAME
 from pruning_core.history.run import to_record
 from pruning_core.history.tables import differing_fields
+from pruning_core.history.unfinished import FILE, Jobs
 from pruning_core.model.mask_files import read_masks
 from pruning_core.plan import Plan
 from pruning_core.search.record_log import FileLog
@@ -38,6 +40,7 @@ from pruning_core.sensitivity.scan import COLUMNS, from_csv
 from pruning_core.studies import Study
 from pruning_core.studies.store import file_name, load_result, save_result
 from pruning_core.subjects.files import read_file
+from pruning_core.training.state_files import pack_state, unpack_state
 from pruning_core.types import PruningError
 from pruning_core.workspaces import open_workspace
 from pruning_core.zoo.checkpoints import SHIPPED, Card
@@ -68,6 +71,7 @@ NETWORK_CARD = {
 """Cards of uploads."""
 LOG = b'{"ratios": {"a": 0.5}, "value": 0.9}\n' * 5
 """Evaluations of a search."""
+JOB = json.dumps({"command": "run", "plan": "{}", "scan": {"layers": ["a"]}})
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def read_runs(content: bytes, folder: Path) -> None:
 
 
 def show(history: History) -> None:
-    """All that a page and a command read of runs."""
+    """All that a page and a command read of runs. Raises PruningError with what they say of it."""
     runs = history.runs()
     to_csv(runs)
     differing_fields(runs)
@@ -112,6 +116,8 @@ def show(history: History) -> None:
         run_title(run)
         assert isinstance((run.costs, run.model, run.final, run.note, run.tags), tuple)
         event_files(history, [replace(run, files={})])
+    if notes := history.reading_notes:  # the page shows them, and what can be read
+        raise PruningError(" ".join(notes))
 
 
 def read_link(content: bytes, folder: Path) -> None:
@@ -136,6 +142,16 @@ def read_evaluations(content: bytes, folder: Path) -> object:
     """The evaluations that a search finds."""
     written(folder, "evaluations.jsonl", content)
     return FileLog(folder).read(0)
+
+
+def read_job(content: bytes, folder: Path) -> None:
+    """A job that was interrupted is listed, then carried out again."""
+    jobs = Jobs(folder / "jobs")
+    written(folder / "jobs" / ("a" * 12), FILE, content)
+    assert len(jobs.interrupted()) <= 1
+    carried = jobs.begin("a" * 12, {})
+    assert carried is not None
+    carried.close(delete=True)
 
 
 def read_text(read: Callable[[str], object]) -> Callable[[bytes, Path], object]:
@@ -231,6 +247,7 @@ def _kept(folder: Path) -> list[Kind]:
     save_result(result(), folder)
     saved = (folder / file_name(result().run)).read_text()
     cards = tuple(map(json.dumps, (IMAGES_CARD, NETWORK_CARD)))
+    state = pack_state({"epoch": 3, "weights": {"a": torch.ones(3)}, "loss": 0.5}) or b""
     odd_cards = st.sampled_from(cards).flatmap(either)
     return [
         Kind("database of runs", database, rows, read_history),
@@ -238,4 +255,6 @@ def _kept(folder: Path) -> list[Kind]:
         Kind("card of an upload", cards[0].encode(), odd_cards, read_upload_card),
         Kind("result of a study's run", saved.encode(), either(saved), read_result),
         Kind("evaluations of a search", LOG, damaged(LOG), read_evaluations),
+        Kind("unfinished job", JOB.encode(), either(JOB), read_job),
+        Kind("state of a training", state, damaged(state), lambda own, at: unpack_state(own)),
     ]

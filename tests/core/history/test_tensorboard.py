@@ -86,7 +86,7 @@ def test_a_run_is_read_back_with_its_curves_values_and_plan(tmp_path: Path) -> N
     assert set(files) == {name, f"tune-{plain.id}/events.out.tfevents.2000.{plain.id}"}
     version, *events = map(message, records(files[name]))
     assert (version[1], version[3]) == ([1000.0], [b"brain.Event:2"])
-    scalars: dict[str, list[tuple[int, float]]] = {}
+    scalars: dict[str, list[tuple[int, object]]] = {}
     texts = {}
     for event in events:
         assert 1000.0 <= event[1][0] <= 1010.0
