@@ -64,11 +64,14 @@ def score_bars(
     kept = kept.ravel()
     finite = np.isfinite(scores)
     edges = np.histogram_bin_edges(scores[finite], bins=bins)
-    counts = [np.histogram(scores[finite & part], edges)[0] for part in (~kept, kept)]
+    removed_counts, kept_counts = (
+        tuple(map(int, np.histogram(scores[finite & part], edges)[0])) for part in (~kept, kept)
+    )
     known = threshold is not None and np.isfinite(threshold)
     return ScoreBars(
         edges,
-        *(tuple(map(int, own)) for own in counts),
+        removed_counts,
+        kept_counts,
         int(kept.sum()),
         kept.size,
         int((~finite).sum()),
