@@ -5,7 +5,7 @@ from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
-from explorer.session import state
+from explorer.session import page_language, state
 from explorer.texts.translate import LANGUAGES, _
 
 
@@ -13,9 +13,10 @@ def language_and_link() -> None:
     """One button for each language, and the link."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         language_control("language")
-        with st.popover(_("Link"), icon=":material/link:"):
-            st.caption(_("Copy the link. It opens this page with this plan and layer."))
-            st.code(page_link(), language=None, wrap_lines=True)
+        popover = st.popover(_("Link"), icon=":material/link:", key="link", on_change="rerun")
+        if popover.open:  # with the address of that moment
+            popover.caption(_("Copy the link. It opens this page with this plan and layer."))
+            popover.code(page_link(), language=None, wrap_lines=True)
     name_language()
 
 
@@ -24,7 +25,7 @@ def name_language() -> None:
 
     Streamlit's page says English. It takes no room at the end of a page or of the side bar.
     """
-    script = f'document.documentElement.lang = "{state.language()}"'
+    script = f'document.documentElement.lang = "{page_language.language()}"'
     st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
 
 
@@ -32,7 +33,7 @@ def language_control(
     key: str, *, label_visibility: Literal["visible", "collapsed"] = "visible"
 ) -> None:
     """One button for each language. The address carries the choice."""
-    state.set_widget(key, state.language())
+    state.set_widget(key, page_language.language())
     st.segmented_control(
         _("Language"),
         LANGUAGES,
@@ -46,7 +47,7 @@ def language_control(
 
 
 def _set_language(key: str) -> None:
-    state.set_language(state.widget_value(key, state.language()))
+    page_language.set_language(state.widget_value(key, page_language.language()))
 
 
 def page_link() -> str:

@@ -86,6 +86,14 @@ def render(page: str) -> Choice:
     return Choice(plan, space, notes)
 
 
+def shown_of_ratios(plan: Plan, space: Workspace) -> tuple[object, ...]:
+    """All that the side bar, and the notes above the page, show of ratios and edits by hand."""
+    fraction, reason = _slider_state(plan, space)
+    back = bool(reason and plan.overrides)
+    unused = cache.runnable_plan(plan, space)[1]
+    return fraction, reason, back, decided_by_hand(plan, space), unused
+
+
 def known_names() -> dict[str, tuple[str, ...]]:
     """The names that an address may contain for network and images, with the visitor's uploads."""
     own = _own_uploads()

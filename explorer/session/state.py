@@ -14,7 +14,6 @@ labels uses `address_choice`, since labels are in the page's language.
 """
 
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -25,7 +24,6 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer.session import cache
 from explorer.session.owners import COOKIE, browser_id
 from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom, within_limits
-from explorer.texts import translate
 from explorer.texts.translate import N_
 from pruning_core.hand_edits import Group, HandEdits
 from pruning_core.plan import Plan
@@ -39,9 +37,6 @@ _ADDRESS = "_address"
 _PAGE = "_page"
 _CHANGED = "_changed"
 _KEPT = "_kept"
-LANGUAGE = "lang"
-"""The parameter of the address with the page's language."""
-_language: ContextVar[str] = ContextVar("language", default="")
 
 
 def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
@@ -93,6 +88,18 @@ def write_address() -> None:
     elif new:
         st.query_params.update(new)
     st.session_state[_ADDRESS] = wanted
+
+
+def in_fragment_run() -> bool:
+    """Does only a fragment of the page run now, and not the whole app?"""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
+
+
+def take_change() -> None:
+    """Writes the address after a change, where only a fragment runs: nothing reads it there."""
+    st.session_state.pop(_CHANGED, None)
+    write_address()
 
 
 def plan() -> Plan:
@@ -341,36 +348,6 @@ def set_page_text(key: str, text: str) -> None:
     store(key, text)
 
 
-def read_language() -> None:
-    """Reads the page's language from the address. Call it in every run.
-
-    Without one there, it is the language that this session chose, or else the browser's.
-    """
-    page_text(LANGUAGE)
-    _language.set(_session_language())
-
-
-def set_language(code: str) -> None:
-    """Sets the page's language, a key of `translate.LANGUAGES`. Call it from widget callbacks."""
-    set_page_text(LANGUAGE, code)
-    _language.set("")
-
-
-def language() -> str:
-    """The code of the language of this session's page. Outside a session, the source language.
-
-    A page asks hundreds of times in each run, so `read_language` keeps it for the run.
-    """
-    return _language.get() or _session_language()
-
-
-def _session_language() -> str:
-    if get_script_run_ctx(suppress_warning=True) is None:
-        return translate.SOURCE
-    chosen = stored(LANGUAGE, "")
-    return chosen if chosen in translate.LANGUAGES else translate.language_of(st.context.locale)
-
-
 def add_problem(sentence: str) -> None:
     """Adds a sentence about a value that could not be used. The side bar shows it."""
     if sentence not in problems():
@@ -394,6 +371,3 @@ def session() -> str:
     """The id of this session: one open page."""
     context = get_script_run_ctx()
     return context.session_id if context else "none"
-
-
-translate.follow(language)

@@ -14,11 +14,11 @@ def page(view: str) -> None:
 
     import streamlit as st
 
-    from explorer.session import sidebar, state
+    from explorer.session import page_language, sidebar, state
     from explorer.session.notices import show_errors, show_notes
     from explorer.session.unavailable import show_unavailable
 
-    state.read_language()
+    page_language.read_language()
     state.read_address(view, sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render(view)
@@ -35,9 +35,9 @@ def side_bar(view: str = "explore") -> None:
     """The side bar beside that page; then its plan, whether the network is open, and its notes."""
     import streamlit as st
 
-    from explorer.session import sidebar, state
+    from explorer.session import page_language, sidebar, state
 
-    state.read_language()
+    page_language.read_language()
     state.read_address(view, sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render(view)
@@ -65,6 +65,13 @@ def opened(script: Callable[..., None], address: Mapping[str, str], *args: objec
     at = AppTest.from_function(script, default_timeout=60, args=args)
     for key, value in address.items():
         at.query_params[key] = value
+    return run(at)
+
+
+def unfolded(at: AppTest, *keys: str) -> AppTest:
+    """The script after the parts with these keys were opened."""
+    for key in keys:
+        at.session_state[key] = True
     return run(at)
 
 

@@ -19,7 +19,7 @@ from pruning_core.penalties import PENALTIES
 from pruning_core.repairs import REPAIRS
 from pruning_core.schedule import SCHEDULES
 from pruning_core.search import SEARCHES
-from tests.explorer.driven import by_key, opened, page, run
+from tests.explorer.driven import by_key, opened, page, run, unfolded
 
 Visits = Iterator[tuple[str, AppTest]]
 """The name of each state, and the page in it."""
@@ -127,9 +127,10 @@ def explore(language: str) -> Visits:
         yield view, at("explore", language, layer="conv2.weight", closer=view)
     yield "hand", at("explore", language, overrides='{"conv1.weight": 0.5}', allocation="manual")
     yield "fc", at("explore", language, layer="fc1.weight", granularity="filter")
-    shown = press(at("explore", language), "farthest_start")
+    shown = press(unfolded(at("explore", language), "how_far"), "farthest_start")
     yield "farthest", shown
-    yield "lesson", at("explore", language, lesson_title="A", lesson_task="B", lesson_question="C")
+    lesson = at("explore", language, lesson_title="A", lesson_task="B", lesson_question="C")
+    yield "lesson", unfolded(lesson, "own_lesson_form", "guide", "fixed_parameters", "link")
 
 
 def side_bar(language: str) -> Visits:

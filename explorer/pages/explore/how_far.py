@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.charts import alt
 from explorer.charts.farthest import farthest_chart
 from explorer.jobs.progress import Progress
+from explorer.pages.explore.folded import folded
 from explorer.pages.explore.how_far_run import TITLE, curve_points, result, runs, share_done, start
 from explorer.pages.explore.smallest import LOSS, choose_limit, smallest, use_button
 from explorer.session import cache, state
@@ -29,8 +30,9 @@ LEAD = N_(
 
 def how_far_panel(plan: Plan, space: Workspace) -> None:
     """Draws the panel, folded."""
-    with st.expander(_(TITLE), icon=":material/straighten:"), show_errors():
-        _panel(plan, space)
+    if place := folded(_(TITLE), "how_far", ":material/straighten:"):
+        with place, show_errors():
+            _panel(plan, space)
 
 
 def _panel(plan: Plan, space: Workspace) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.pages.explore.folded import folded
 from explorer.session import state
 from explorer.texts.formats import LAYER_KINDS, percent, shape
 from explorer.texts.translate import N_, _, from_core
@@ -131,22 +132,20 @@ def fixed_parameters(space: Workspace) -> None:
         n=len(space.fixed),
         total=total,
     )
-    with st.expander(label, icon=":material/lock:"):
-        rows = [
-            {
-                "Parameter": fixed.name,
-                "Shape": shape(fixed.shape),
-                "Why": from_core(fixed.reason),
-            }
-            for fixed in space.fixed
-        ]
-        st.dataframe(
-            rows,
-            column_config={"Parameter": _("Parameter"), "Shape": _("Shape"), "Why": _("Why")},
-            hide_index=True,
-            height=220,
-            alt=_("Parameters that are not pruned, with the reason."),
-        )
+    place = folded(label, "fixed_parameters", ":material/lock:")
+    if place is None:
+        return
+    rows = [
+        {"Parameter": fixed.name, "Shape": shape(fixed.shape), "Why": from_core(fixed.reason)}
+        for fixed in space.fixed
+    ]
+    place.dataframe(
+        rows,
+        column_config={"Parameter": _("Parameter"), "Shape": _("Shape"), "Why": _("Why")},
+        hide_index=True,
+        height=220,
+        alt=_("Parameters that are not pruned, with the reason."),
+    )
 
 
 def layer_picker(names: list[str], chosen: str) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import streamlit as st
 
+from explorer.pages.explore.folded import folded
 from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
@@ -45,7 +46,10 @@ def show_own_lesson() -> None:
 
 def own_lesson_form(parameters: dict[str, str]) -> None:
     """The fields, and the link to copy. parameters: of the view that is shown."""
-    with st.expander(_("Make a lesson of this view"), icon=":material/school:"):
+    place = folded(_("Make a lesson of this view"), "own_lesson_form", ":material/school:")
+    if place is None:
+        return
+    with place:
         texts = own_texts()
         for key, (label, most) in FIELDS.items():
             state.set_widget(f"{key}_field", texts[key])

@@ -1,9 +1,14 @@
 """The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import streamlit as st
+import torch
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.pages.explore.first_steps import first_steps
+from explorer.pages.explore.folded import folded
 from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.image_panel import answers, has_images, image_chooser
 from explorer.pages.explore.layer_panel import layer_lab, layer_panel
@@ -16,6 +21,7 @@ from explorer.pages.explore.whole_network import whole_network_panel
 from explorer.session import cache, state
 from explorer.session.kept import keep_button
 from explorer.session.notices import plain
+from explorer.session.page_body import page_body
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
@@ -31,6 +37,7 @@ from explorer.texts.task_words import (
     value_help,
 )
 from explorer.texts.translate import N_, _, from_core
+from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.tasks import change as changed
@@ -64,11 +71,32 @@ Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 """)
 
 
+class Places(NamedTuple):
+    """Where the measured parts are drawn."""
+
+    value: DeltaGenerator
+    image: DeltaGenerator | None
+    repaired: DeltaGenerator | None
+
+
+@page_body
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
+    prunable, reasons = cache.prunable(plan, space)
+    measure = cache.accuracy if prunable else cache.dense_accuracy
+    with worker_pool(1, threads=torch.get_num_threads()) as beside:
+        measured = beside.submit(measure, plan, space)
+        places = _computed(plan, space, prunable, reasons)
+        now = measured.result()
+    _measured(places, plan, space, now, pruned=bool(prunable))
+
+
+def _computed(
+    plan: Plan, space: Workspace, prunable: tuple[Layer, ...], reasons: Mapping[str, str]
+) -> Places:
+    """Draws all that no image is needed for, while the value is measured; places for the rest."""
     task = space.dataset.task
     show_own_lesson()
-    prunable, reasons = cache.prunable(plan, space)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         first_steps(task)
         if prunable:
@@ -91,16 +119,21 @@ def render(plan: Plan, space: Workspace) -> None:
     st.subheader(_("All layers"), anchor=False)
     layer_table(plan, space, report, reasons, layer.name)
     fixed_parameters(space)
-    with st.expander(_("What do I see?"), icon=":material/help:"):
-        st.markdown(for_task(GUIDE, task))
+    if guide := folded(_("What do I see?"), "guide", ":material/help:"):
+        guide.markdown(for_task(GUIDE, task))
     own_lesson_form(address_of(state.plan(), state.selected_layer()))
-    now = cache.accuracy(plan, space) if prunable else cache.dense_accuracy(plan, space)
-    _accuracy(cells[0], plan, space, now, pruned=bool(prunable))
-    if image is not None:
-        with image:
+    return Places(cells[0], image, repaired)
+
+
+def _measured(
+    places: Places, plan: Plan, space: Workspace, now: Evaluation, *, pruned: bool
+) -> None:
+    _accuracy(places.value, plan, space, now, pruned=pruned)
+    if places.image is not None:
+        with places.image:
             answers(plan, space, now)
-    if prunable and repaired is not None:
-        repaired_caption(repaired, plan, space)
+    if pruned and places.repaired is not None:
+        repaired_caption(places.repaired, plan, space)
 
 
 def _cells() -> list[DeltaGenerator]:

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.pages.learn.glossary import show_terms
 from explorer.pages.learn.lesson import Drawn, Lesson
 from explorer.pages.learn.lessons import LESSONS
-from explorer.session import state
+from explorer.session import page_language, state
 from explorer.session.language_and_link import language_control
 from explorer.session.notices import plain
 from explorer.texts.lessons import Words, text
@@ -24,7 +24,7 @@ LARGE = 18
 
 def render(pages: Mapping[str, st.Page]) -> None:
     """Draws the list, or the lesson that the address names. pages: of the app, by path."""
-    language = state.language()
+    language = page_language.language()
     words = Words(language, "page")
     name = state.page_text("lesson")
     _top(words, name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from babel.numbers import format_decimal, format_percent
 
-from explorer.session import state
+from explorer.session import page_language
 from explorer.session.url import read
 from explorer.texts import translate
 from explorer.texts.help import HELP
@@ -32,7 +32,7 @@ KNOWN = {
 def zh() -> Iterator[None]:
     translate.follow(lambda: "zh")
     yield
-    translate.follow(state.language)
+    translate.follow(page_language.language)
 
 
 def test_english_is_the_text_itself() -> None:
@@ -106,7 +106,7 @@ def test_texts_that_are_kept_follow_the_language() -> None:
     before = (field_words({}, "tied"), HELP["seed"], stored)
     translate.follow(lambda: "zh")
     after = (field_words({}, "tied"), HELP["seed"], from_core(stored))
-    translate.follow(state.language)
+    translate.follow(page_language.language)
     assert before[0] == "independent"
     assert after[0] == "各自独立"
     assert after[1] != before[1]

@@ -13,7 +13,7 @@ from pruning_core.compress.byte_target import Fitted, dense_bytes, fit_bytes
 from pruning_core.compress.time_target import TriedTime
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import CURVE, Farthest, curve, farthest
-from tests.explorer.driven import opened, run
+from tests.explorer.driven import opened, run, unfolded
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
@@ -26,7 +26,7 @@ def ended(at: AppTest) -> bool:
 def test_the_panel_draws_the_curve_finds_a_sparsity_and_sets_it(
     open_view: Open, until: Until
 ) -> None:
-    at = open_view("explore", model="lenet5", probe="60", sparsity="0.05")
+    at = unfolded(open_view("explore", model="lenet5", probe="60", sparsity="0.05"), "how_far")
     assert not ended(at)
     at.number_input(key="farthest_lose").set_value(5.0)
     at.button(key="farthest_start").click()
@@ -61,7 +61,7 @@ def panel_alone() -> None:
 
 @pytest.mark.usefixtures("open_view")
 def test_a_file_size_and_a_time_set_the_sparsity(until: Until) -> None:
-    at = opened(panel_alone, {})
+    at = unfolded(opened(panel_alone, {}), "how_far")
 
     def found(at: AppTest) -> list[str]:
         return [text.value for text in at.markdown if "must be removed" in text.value]

@@ -17,7 +17,7 @@ from pruning_core.pipeline import choose_masks, masked_copy, probe_split, pruned
 from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
-from tests.explorer.driven import opened, page, run, text
+from tests.explorer.driven import opened, page, run, text, unfolded
 from tests.explorer.weights import weights_hash
 
 APP = Path(__file__).resolve().parents[4] / "explorer" / "script" / "visit.py"
@@ -102,6 +102,7 @@ def test_a_teachers_own_lesson_is_shown_as_plain_text_and_made_into_a_link() -> 
     assert at.subheader[0].value == r"\*Half\* \<b>gone\</b>"
     assert "x" * 400 in text(at)
     assert "x" * 401 not in text(at)
+    unfolded(at, "own_lesson_form")
     at.text_input(key="lesson_question_field").set_value("Why $5?")
     run(at)
     assert at.query_params["lesson_question"] == "Why $5?"

@@ -19,9 +19,9 @@ def tiles() -> None:
     import streamlit as st
 
     from explorer.pages.explore.whole_network import whole_network_panel
-    from explorer.session import cache, sidebar, state
+    from explorer.session import cache, page_language, sidebar, state
 
-    state.read_language()
+    page_language.read_language()
     state.read_address("explore", sidebar.known_names())
     state.write_address()
     plan = state.plan()

@@ -37,9 +37,9 @@ def learn() -> None:
 
     from explorer.app import LEARN, PAGES
     from explorer.pages.learn import page
-    from explorer.session import state
+    from explorer.session import page_language
 
-    state.read_language()
+    page_language.read_language()
 
     def empty() -> None:
         st.empty()

@@ -1,0 +1,13 @@
+"""Parts of the page that are drawn only while they are open."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+
+def folded(label: str, key: str, icon: str) -> DeltaGenerator | None:
+    """A part that is closed at first: the place of its content, or None while it is closed.
+
+    Content of a closed part would be drawn again after every release of a slider.
+    """
+    place = st.expander(label, icon=icon, key=key, on_change="rerun")
+    return place if place.open else None

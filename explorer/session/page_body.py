@@ -1,0 +1,64 @@
+"""The body of a page: a change of its own widgets draws it again without the side bar."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+
+import streamlit as st
+
+from explorer.session import cache, page_language, state
+from explorer.session.notices import show_errors
+from explorer.session.sidebar import shown_of_ratios
+from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
+from pruning_core.plan import Plan
+from pruning_core.workspaces import Workspace
+
+Draw = Callable[[Plan, Workspace], None]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the side bar and the notes above the page show."""
+
+    plan: Plan
+    problems: tuple[str, ...]
+
+
+def page_body(draw: Draw) -> Draw:
+    """Makes a page's `render` a fragment.
+
+    The whole app runs again where a change of the body changes the side bar or the notes too.
+    """
+
+    @st.fragment
+    def body(plan: Plan, space: Workspace, drawn: Drawn) -> None:
+        with show_errors():
+            if state.in_fragment_run():
+                set_kernel_threads(thread_count())  # each run may have a new thread
+                if not _still_true(drawn, space):
+                    st.rerun()
+                page_language.keep_language()
+                state.take_change()
+                plan = cache.runnable_plan(state.plan(), space)[0]
+            draw(plan, space)
+
+    @wraps(draw)
+    def render(plan: Plan, space: Workspace) -> None:
+        body(plan, space, _drawn_now())
+
+    return render
+
+
+def _drawn_now() -> Drawn:
+    return Drawn(state.plan(), state.problems())
+
+
+def _still_true(drawn: Drawn, space: Workspace) -> bool:
+    """Does the side bar say the same about the plan as it is now?"""
+    now = _drawn_now()
+    by_hand = {"overrides": (), "edits": ()}
+    return now == drawn or (
+        replace(now, plan=replace(now.plan, **by_hand))
+        == replace(drawn, plan=replace(drawn.plan, **by_hand))
+        and shown_of_ratios(now.plan, space) == shown_of_ratios(drawn.plan, space)
+    )
