@@ -183,7 +183,7 @@ def from_record(text: str, **own: Any) -> Run:
     try:
         if len(text) > MOST_RECORD:
             raise ValueError("it is too long")
-        raw = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        raw = json.loads(text)
         return _read(raw, **own)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PruningError(f"A run of the history cannot be read: {_reason(error)}.") from error
@@ -217,6 +217,7 @@ def _read(raw: dict[str, Any], **own: Any) -> Run:
         raise ValueError("its parent's id is no id")
     for text in (run.note, *run.tags):
         _typed(text, str)
+    json.dumps((run.machine, run.settings), allow_nan=False)  # raises for infinite numbers
     for share in run.costs.values():
         _number(share)
     _number(run.started)
@@ -258,13 +259,6 @@ def _typed(value: Any, kind: Any) -> Any:
     if type(value) is not kind:
         raise ValueError(f"{str(value)[:40]!r} is of a wrong type")
     return value
-
-
-def _finite(text: str) -> float:
-    """A number of a JSON text, as `to_record` writes it."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"the number {text[:40]} is not possible")
-    return number
 
 
 def _number(value: Any, kind: Any = None, least: float | None = 0, finite: bool = True) -> Any:
