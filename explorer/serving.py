@@ -6,6 +6,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from importlib import import_module
+from threading import Thread
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
@@ -84,6 +86,8 @@ async def served(_app: object) -> AsyncIterator[None]:
     set_up_logs()
     if is_json():
         config.set_option("logger.enableRich", False)  # it prints messages of errors
+    # The first visit needs torch, and a browser takes a second or two before it asks for a page.
+    Thread(target=import_module, args=("pruning_core.workspaces",), daemon=True).start()
     with ExitStack() as stack:
         if os.environ.get(DEMO):
             _keep_nothing(stack)

@@ -56,9 +56,11 @@ def _drawn_now() -> Drawn:
 def _still_true(drawn: Drawn, space: Workspace) -> bool:
     """Does the side bar say the same about the plan as it is now?"""
     now = _drawn_now()
-    by_hand = {"overrides": (), "edits": ()}
     return now == drawn or (
-        replace(now, plan=replace(now.plan, **by_hand))
-        == replace(drawn, plan=replace(drawn.plan, **by_hand))
+        _without_hand(now) == _without_hand(drawn)
         and shown_of_ratios(now.plan, space) == shown_of_ratios(drawn.plan, space)
     )
+
+
+def _without_hand(drawn: Drawn) -> Drawn:
+    return replace(drawn, plan=replace(drawn.plan, overrides=(), edits=()))
