@@ -1,4 +1,4 @@
-"""One background job: it reads the events of a generator in a worker thread."""
+"""One background job: it reads the events of a generator in a thread of its own."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ from pruning_core.history.unfinished import Carried
 from pruning_core.types import Cancelled, PruningError
 
 MakeEvents = Callable[[], Iterator[object]]
-"""Starts the work. It is called once, in the worker thread; the iterator gives the job's events."""
+"""Starts the work. It is called once, in the job's thread; the iterator gives the job's events."""
 
 WAITING = object()
 """No event of a job: its iterator gives it while the next event takes long, so that the job can be

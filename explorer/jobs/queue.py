@@ -3,10 +3,9 @@
 A job belongs to the browser that started it (`explorer.session.owners`). No other browser can see
 it. Some jobs compute at a time (`explorer.limits`); the others wait in the queue. An owner without
 an open page keeps the jobs for the grace time, so a reload or a short loss of connection does no
-harm.
-After that each job stops within one step and is deleted with its result; `abandoned_notice` gives
-a sentence about it. This module does not use Streamlit. The threads are daemons and run core code
-only.
+harm. After that each job stops within one step and is deleted with its result; `abandoned_notice`
+gives a sentence about it. This module does not use Streamlit. The threads are daemons: they run
+core code, or read the events of a worker process (`explorer.jobs.processes`).
 """
 
 import threading
