@@ -130,7 +130,7 @@ def test_a_process_ends_with_the_server_in_the_middle_of_a_job(
     running = events(workers, space, worker_jobs.never_ends_a_step)
     assert next(running) == 1
     worker._pipe.close()  # as the system does it when the server is killed
-    assert worker._process.wait(10) == 0
+    assert worker._process.wait(60) == 0
     running.close()
 
 
