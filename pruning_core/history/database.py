@@ -1,5 +1,6 @@
 """The SQLite database of the history: its schema, its updates, and a damaged file."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -13,6 +14,8 @@ NAME = "runs.sqlite3"
 APPLICATION = 0x5052554E
 """SQLite's number of the program that a database belongs to."""
 BUSY_SECONDS = 30.0
+BESIDE = 1 << 16
+"""Bytes that the files need that SQLite makes beside a database."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 MIGRATIONS = (
     """
@@ -70,15 +73,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with. Raises HistoryFailed."""
-        with self._reported():
-            if self.read_only:
-                connected = read_only_connection(self.path)
-            else:
-                self._check()
-                connected = self._connected()
-            with closing(connected) as connection:
-                yield connection
+        """A connection to read with, also on a full disk. Raises HistoryFailed."""
+        with self._connection(read_only=bool(self.read_only) or is_full(self.folder)) as connection:
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -86,8 +83,19 @@ class Database:
         HistoryFailed.
         """
         self.check_writable()
-        with self.reading() as connection, _transaction(connection):
+        with self._connection(read_only=False) as connection, _transaction(connection):
             yield connection
+
+    @contextmanager
+    def _connection(self, *, read_only: bool) -> Iterator[sqlite3.Connection]:
+        with self._reported():
+            if read_only:
+                connected = read_only_connection(self.path)
+            else:
+                self._check()
+                connected = self._connected()
+            with closing(connected) as connection:
+                yield connection
 
     def _check(self) -> None:
         """Makes or updates the database, once per object. A damaged file is set aside."""
@@ -168,9 +176,21 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             self._checked = self._checked and not is_damage(error)
             reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            if is_full(self.folder):
+                reason = os.strerror(errno.ENOSPC)  # which SQLite calls an I/O error
             raise HistoryFailed(
                 f"The history in {self.folder} cannot be read or written: {reason}."
             ) from error
+
+
+def is_full(folder: Path) -> bool:
+    """Has the disk no room for the files that SQLite makes beside a database?"""
+    try:
+        disk = os.statvfs(folder)
+    except (OSError, AttributeError):  # no such folder; Windows
+        return False
+    no_file = disk.f_files > 0 and disk.f_favail == 0
+    return no_file or disk.f_bavail * disk.f_frsize < BESIDE
 
 
 def read_only_connection(path: Path) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pruning_core.history import History, HistoryFailed, database, history_root
-from pruning_core.history.database import MIGRATIONS, NAME
+from pruning_core.history.database import MIGRATIONS, NAME, Database
 from pruning_core.history.history import OFF, VARIABLE
 from pruning_core.history.run import from_record, to_record
 from pruning_core.tasks import TASKS, Task
@@ -195,6 +195,20 @@ def test_a_full_disk_and_a_missing_folder_give_one_sentence(
     file.write_text("")
     with pytest.raises(HistoryFailed, match="cannot be read or written"):
         History(file / "history").save(run)
+
+
+def test_runs_can_be_read_on_a_full_disk(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = example()
+    history.save(run)
+
+    def full(*_: object, **named: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(database, "is_full", lambda folder: True)
+    monkeypatch.setattr(Database, "_connected", full)
+    assert [own.id for own in History(history.folder).runs()] == [run.id]
+    with pytest.raises(HistoryFailed, match=r"read or written: No space left on device\.$"):
+        history.save(example())
 
 
 def test_a_damaged_file_beside_the_database_is_reported(history: History) -> None:
