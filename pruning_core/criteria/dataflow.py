@@ -181,7 +181,8 @@ def _positive_copy(model: nn.Module, x: Inputs, dtype: torch.dtype) -> nn.Module
         # Not in place, which complex numbers do not allow. In the order of the elements, whatever
         # the layout in memory is, because weights are counted through.
         own = dtype.to_complex() if tensor.is_complex() else tensor.dtype
-        tensor.data = tensor.abs().to(own).contiguous()
+        values = tensor.abs().to(own)
+        tensor.data = values.contiguous() if values.layout == torch.strided else values
     refuse_reentrant(positive, x, PASS)
     return positive
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pruning_core.model.graph import skeleton
-from pruning_core.model.input_rows import PROJECTIONS, head_outputs
+from pruning_core.model.input_rows import PROJECTIONS, READING, head_outputs
 from pruning_core.model.inventory import CONVOLUTIONS, oihw
 from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
 from pruning_core.model.model_io import call, input_tensors, named_inputs, to_device
 from pruning_core.types import Batches, Inputs, Layer, PruningError
+from pruning_core.user_code import user_code
 
 Arguments = dict[str, Any]
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -96,7 +97,7 @@ class _OtherReads:
         """Runs one batch."""
         names = frozenset(self._layers)
         reads = WeightReads(self._weights, names, input_tensors(x), self._add)
-        with torch.no_grad(), PlainKernels(), reads:
+        with torch.no_grad(), PlainKernels(), reads, user_code(READING):
             call(self._work, x)
 
     def _add(self, read: Read) -> None:
@@ -139,7 +140,7 @@ def _skeleton_and_device(model: nn.Module, batches: Batches) -> tuple[nn.Module,
 
 
 def _run(work: nn.Module, batches: Batches, device: torch.device) -> None:
-    with torch.no_grad(), PlainKernels():
+    with torch.no_grad(), PlainKernels(), user_code(READING):
         for x, _ in batches:
             call(work, to_device(x, device))
 

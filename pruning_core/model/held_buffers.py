@@ -43,10 +43,18 @@ def held_buffers(model: nn.Module) -> tuple[str, ...]:
 def hold_changed(model: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Holds the buffers that differ from those before a call, and gives their names."""
     now = dict(model.named_buffers())
-    changed = {name: value for name, value in before.items() if not torch.equal(now[name], value)}
+    changed = {name: value for name, value in before.items() if not _equal(now[name], value)}
     if changed:
         hook = HeldBuffers(changed)
         hook(model)
         model.register_forward_pre_hook(hook)
         model.register_forward_hook(hook)
     return tuple(changed)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Are two buffers equal? `torch.equal` has no kernel for sparse ones."""
+    if one.layout == torch.strided:
+        return torch.equal(one, other)
+    one, other = (buffer.to_sparse().coalesce() for buffer in (one, other))
+    return torch.equal(one.indices(), other.indices()) and torch.equal(one.values(), other.values())

@@ -18,6 +18,7 @@ from pruning_core.model.inventory import oihw
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import call, named_inputs, to_device
 from pruning_core.types import Batches, Layer
+from pruning_core.user_code import user_code
 
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Modules that multiply their input with their weight. Their subclasses may change more."""
@@ -27,6 +28,7 @@ MOST_VALUES = 2**26
 """At most so many rows are read, and so many values in them; positions are then sampled."""
 MOST_INPUTS = 8192
 """Of one output: the second moments of its inputs then take 512 MiB."""
+READING = "Reading the activations of the network"
 DAMPING = 0.01
 """SparseGPT's share of the mean of the diagonal."""
 Arguments = Mapping[str, Any]
@@ -158,10 +160,11 @@ def second_moments(
         counts[key] = counts.get(key, 0) + x.shape[1]
 
     where = next(work.parameters()).device
-    with torch.no_grad(), PlainKernels(), seen_calls(known, note):
-        for x, _ in batches:
-            call(work, to_device(x, where))
-    return [(each, sums[id(each)] / counts[id(each)]) for each in known if id(each) in sums]
+    with torch.no_grad(), PlainKernels(), user_code(READING):
+        with seen_calls(known, note):
+            for x, _ in batches:
+                call(work, to_device(x, where))
+        return [(each, sums[id(each)] / counts[id(each)]) for each in known if id(each) in sums]
 
 
 def damping(second: Float[Tensor, "g n n"]) -> Float[Tensor, "g 1 1"]:

@@ -8,7 +8,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from pruning_core.errors import kind_text
 from pruning_core.model.inventory import make_prune_permanent
-from pruning_core.model.model_io import call, leaf_copy
+from pruning_core.model.model_io import call, leaf_copy, tensors_of
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
 
@@ -29,14 +29,7 @@ def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
     network or cannot be copied.
     """
     network, notes = unwrapped(model)
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
-            raise PruningError(
-                f"The network's '{name}' has no shape yet (a lazy module): give the network one "
-                "batch first."
-            )
-        if tensor.device.type == "meta":
-            raise PruningError(f"The network's '{name}' has no values (device meta): load weights.")
+    _check_tensors(network)
     with user_code("Copying the network (copy.deepcopy)"):
         own: nn.Module = leaf_copy(network, _kept_tensors(network)).cpu().eval()
     if pruned := make_prune_permanent(own):
@@ -57,6 +50,24 @@ def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
         if not bool(parameter.isfinite().all()):
             raise PruningError(f"The weights of the network are not finite in '{name}'.")
     return own, notes
+
+
+def _check_tensors(network: nn.Module) -> None:
+    """Raises PruningError for tensors that are not there yet, and that no file can hold."""
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+            raise PruningError(
+                f"The network's '{name}' has no shape yet (a lazy module): give the network one "
+                "batch first."
+            )
+        if tensor.device.type == "meta":
+            raise PruningError(f"The network's '{name}' has no values (device meta): load weights.")
+    for name, tensor in tensors_of(network).items():
+        if tensor.layout != torch.strided:
+            raise PruningError(
+                f"The network's '{name}' is a sparse tensor, and files of weights hold dense ones "
+                "only: register it with persistent=False."
+            )
 
 
 def unwrapped(model: Any) -> tuple[nn.Module, tuple[str, ...]]:

@@ -235,6 +235,11 @@ def _name(op: Any) -> str:
     return name if name.endswith("__") else name.removesuffix("_")
 
 
+def _stored_in(value: Any) -> list[Tensor]:
+    """The tensors with a storage, which sparse ones do not have."""
+    return [tensor for tensor in tensors_in(value) if tensor.layout == torch.strided]
+
+
 def _lstm_layer(*args: Any) -> tuple[Tensor, ...]:
     """One direction of a layer of nn.LSTM in single steps, in place of torch's fused kernel.
 
@@ -286,10 +291,10 @@ class Recording(Operations):
         """Runs one operation and its rule."""
         run = self.run
         run.index = self.index
-        given = tensors_in((args, kwargs))
+        given = _stored_in((args, kwargs))
         storages = set(map(storage, given))
         out = op(*args, **kwargs)
-        results = tensors_in(out)
+        results = _stored_in(out)
         same = all(storage(t) in storages for t in results)
         if same and (not op._schema.is_mutable or _name(op) in VIEWS_IN_PLACE):
             return out  # a view: its labels are those of its storage

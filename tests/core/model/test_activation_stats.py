@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruning_core.criteria import criterion
 from pruning_core.model.activation_stats import input_norms, output_stats
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
@@ -222,3 +223,17 @@ def test_a_module_that_reads_one_sample_alone() -> None:
     torch.testing.assert_close(
         stats["conv.weight"].above, (model.conv(model.p) > 0).float().mean((1, 2))
     )
+
+
+@pytest.mark.parametrize("name", ["wanda", "obs", "apoz"])
+def test_a_network_whose_calls_are_vectorised_is_refused_in_a_sentence(name: str) -> None:
+    class Mapped(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            made: Tensor = torch.vmap(super().forward)(x)
+            return made
+
+    model = Mapped(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    layers = inventory(model, (3,))[:1]
+    batches = [(torch.rand(5, 3), torch.zeros(5).long())]
+    problem = refusal(lambda: criterion(name)(model, layers, batches))
+    assert "Reading the activations of the network failed: " in problem

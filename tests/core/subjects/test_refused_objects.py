@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from pruning_core import Workspace, workspace
+from pruning_core import Plan, Workspace, choose_masks, workspace
 from tests.core.subjects.test_from_objects import Stream, X, Y, network
 from tests.core.toy import is_sentence, refusal
 
@@ -18,6 +19,21 @@ class Failing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         raise RuntimeError("first line\nand more")
+
+
+class Graph(nn.Module):
+    """Adds the neighbours of every sample's parts, by a sparse matrix."""
+
+    def __init__(self, *, persistent: bool) -> None:
+        super().__init__()
+        self.register_buffer("near", torch.eye(36).to_sparse(), persistent=persistent)
+        self.hidden = nn.Linear(36, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.sparse.mm(self.get_buffer("near"), x.flatten(1).T).T
+        out: Tensor = self.head(self.hidden(x))
+        return out
 
 
 def endless() -> Workspace:
@@ -42,6 +58,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a lazy module": (lambda: workspace(nn.LazyLinear(3), (X, Y)), "has no shape yet"),
     "a network on meta": (lambda: workspace(nn.Linear(6, 3, device="meta"), (X, Y)), "no values"),
+    "a sparse buffer": (lambda: workspace(Graph(persistent=True), (X, Y)), "persistent=False"),
     "an unknown task": (lambda: workspace(network(), (X, Y), task="regresion"), "'regression'?"),
     "another task's targets": (
         lambda: workspace(network(), (X, Y), task="regression"),
@@ -72,3 +89,10 @@ def test_what_cannot_be_opened_gives_one_sentence() -> None:
         if words not in text or not is_sentence(text):
             wrong[kind] = text
     assert not wrong
+
+
+def test_a_network_with_a_sparse_buffer_that_is_not_stored_is_pruned() -> None:
+    space = workspace(Graph(persistent=False), (X, Y))
+    for criterion in ("wanda", "synflow", "taylor"):
+        plan = Plan(granularity="filter", sparsity=0.4, criterion=criterion)
+        assert int((~choose_masks(plan, space)[1]["hidden.weight"]).sum()) == 2 * 36
