@@ -25,6 +25,8 @@ def carried(
     try:
         if root is not None:
             job = Jobs(root).begin(content_id(__version__, command, *arguments), description)
+            if job is None:
+                note(f"another process carries out the same {command} now; this one keeps nothing")
     except PruningError as error:
         note(str(error))
     if job is None:

@@ -25,7 +25,7 @@ from tests.core.toy import is_sentence, same_state, state
 
 TRAINING = TrainConfig(epochs=2, batch_size=16, lr=0.05, momentum=0.9, optimizer="sgd")
 FLOWS: tuple[tuple[str, dict[str, Any], int], ...] = (
-    ("lottery:fresh=0", {"schedule": "agp:2"}, 3),
+    ("lottery:fresh=0", {}, 3),
     ("movement", {"fine_tune": replace(TRAINING, optimizer="adamw", lr=0.01)}, 1),
     ("seven_dyn:classifier=1", {}, 1),
     ("gates", {"granularity": "filter"}, 1),
@@ -85,8 +85,8 @@ def test_an_interrupted_flow_goes_on_exactly(
 
 
 def test_batch_norms_and_channels_last_go_on_exactly(digits: Dataset, tmp_path: Path) -> None:
-    few = replace(digits, train=digits.train.subset(range(64)), val=digits.val.subset(range(32)))
-    config = TrainConfig(epochs=2, batch_size=32, optimizer="adamw", augment=True)
+    few = replace(digits, train=digits.train.subset(range(32)), val=digits.val.subset(range(16)))
+    config = TrainConfig(epochs=2, batch_size=16, optimizer="adamw", augment=True)
 
     def run(journal: Journal | None = None) -> Iterator[object]:
         return fine_tune(built("resnet20"), {}, (), few, config, "cpu", journal=journal)

@@ -21,7 +21,7 @@ from pruning_core.evaluation.accuracy import summarise
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Epoch, Finished, Step
+from pruning_core.types import Epoch, Finished, Resumed, Step
 from pruning_core.workspaces import Workspace, open_workspace
 
 Run = tuple[Plan, Workspace, tuple[object, ...]]
@@ -110,6 +110,9 @@ def test_progress_counts_the_steps_of_all_trainings() -> None:
     assert now.share == pytest.approx(25 / 40)
     assert now.left == pytest.approx(30.0)
     assert now.stage == "round 2 of 2 · epoch 3 of 4 · step 25 of 40"
+    resumed = (Resumed(2, 2, 20), *events)
+    assert progress(resumed, 40, 10.0, "round").left == pytest.approx(30.0)
+    assert progress(resumed[:21], 40, 10.0, "round").left is None
     end = progress((*events, *steps[25:], epoch(2)), 40, 80.0, "round")
     assert (end.share, end.left) == (1.0, None)
     assert "on the test images" in end.stage

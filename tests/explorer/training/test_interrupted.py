@@ -105,13 +105,13 @@ def test_only_its_browser_sees_it_and_can_delete_it(
 
 
 def test_a_server_without_a_history_keeps_nothing(
-    data: Path, open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch
+    data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PRUNING_EXPLORER_HISTORY", "off")
-    at = open_view("finetune", fine_tune="epochs~0")
-    at.button(key="tune_start").click().run()
-    until(at, lambda at: ": finished in" in text(at))
-    assert not (data / "jobs").exists()
+    assert interrupted._jobs() is not None
+    for name, value in (("HISTORY", "off"), ("DEMO", "1"), ("UNFINISHED_RUNS", "0")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"PRUNING_EXPLORER_{name}", value)
+            assert interrupted._jobs() is None
 
 
 def test_a_scan_goes_on_after_its_layer(data: Path) -> None:
