@@ -36,6 +36,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+HISTORY = "PRUNING_EXPLORER_HISTORY"
 QUERY = "model=lenet5&dataset=digits"
 SLIDER = "Sparsity"
 START = "Start"
@@ -155,7 +156,7 @@ def _read(element: Element, answer: Answer) -> None:
 
 
 @contextmanager
-def served() -> Iterator[tuple[int, int]]:
+def served(history: str = "off") -> Iterator[tuple[int, int]]:
     """The app on a free port of this machine: the port, and the id of its process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -163,7 +164,7 @@ def served() -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "PRUNING_EXPLORER_HISTORY": "off"}
+            command, stdout=log, stderr=log, env={**os.environ, HISTORY: history}
         )
         try:
             while not _healthy(port):

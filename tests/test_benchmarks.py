@@ -39,6 +39,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "search_eagleeye",
         "search_methods",
         "search_planted",
+        "server_restart",
         "sessions",
         "thin_table",
         "workbench",
