@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from explorer.jobs.job import Job
 from explorer.jobs.queue import JobQueue
 from explorer.limits import Limits
+from pruning_core.history.unfinished import Jobs
 from pruning_core.types import Cancelled, PruningError
 
 
@@ -245,6 +247,47 @@ def test_a_closed_tab_stops_and_deletes_the_job_after_the_grace_time() -> None:
     assert gate.closed.wait(5)
     until(lambda: not jobs._threads and not jobs._jobs)
     assert not jobs._disconnected_since
+
+
+def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path) -> None:
+    """After a restart of the server or without an open page; not when it ended or was stopped."""
+    now = [0.0]
+    connected = {"ann"}
+    jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
+    folders = Jobs(tmp_path)
+
+    def begun(number: int, make: Callable[[], Iterator[object]]) -> Job:
+        carried = folders.begin(f"{number:012}", {"number": number})
+        return jobs.start("ann", "train", "Fine-tuning", make, None, carried)
+
+    def left() -> set[object]:
+        return {job.description["number"] for job in folders.interrupted()}
+
+    def fail() -> Iterator[object]:
+        raise PruningError("No.")
+
+    for number, make in enumerate((lambda: iter([1]), fail)):
+        begun(number, make)
+        until(lambda: not jobs._threads)
+    gate = Gate()
+    running, waiting = begun(2, gate), begun(3, gate)
+    assert len(list(tmp_path.iterdir())) == 2
+    for job in (waiting, running):
+        jobs.stop("ann", job.id)
+    gate.release()
+    until(lambda: not running.active and not jobs._threads)
+    assert not list(tmp_path.iterdir())
+    running = begun(4, gate)
+    begun(5, gate)
+    jobs.close(0)
+    gate.release()
+    until(lambda: left() == {4, 5} and not jobs._threads)
+    begun(6, gate)
+    connected.clear()
+    jobs.stop_abandoned()
+    now[0] = 61.0
+    gate.release()
+    until(lambda: left() == {4, 5, 6})
 
 
 def test_an_owner_who_returns_in_time_keeps_the_job() -> None:
