@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from explorer.session import state
+from explorer.session.menu_pictures import menu_style
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
@@ -51,7 +52,8 @@ def granularity_form(plan: Plan, space: Workspace | None, ignored: Mapping[str, 
     """
     chosen = granularity(plan.granularity)
     chosen_family = family(plan.granularity)
-    entries = families() | {chosen_family: chosen}
+    usual = families()
+    entries = usual | {chosen_family: chosen}
     reasons = {name: refusal(entry, space) for name, entry in entries.items()}
 
     def entry_label(name: str) -> str:
@@ -68,6 +70,7 @@ def granularity_form(plan: Plan, space: Workspace | None, ignored: Mapping[str, 
         disabled="granularity" in ignored,
         on_change=_family_changed,
     )
+    st.html(menu_style(tuple(usual.values())))
     if chosen_family in SIZE_FORMS and "granularity" not in ignored:
         SIZE_FORMS[chosen_family](plan.granularity)
     words = ignored_words("granularity", ignored)

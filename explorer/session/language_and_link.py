@@ -1,11 +1,13 @@
 """The end of the side bar: the page's language, and a link to what is shown."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
 
 from explorer.session import page_language, state
+from explorer.session.url import OPENING, PARAMS
 from explorer.texts.translate import LANGUAGES, _
 
 
@@ -16,7 +18,7 @@ def language_and_link() -> None:
         popover = st.popover(_("Link"), icon=":material/link:", key="link", on_change="rerun")
         if popover.open:  # with the address of that moment
             popover.caption(_("Copy the link. It opens this page with this plan and layer."))
-            popover.code(page_link(), language=None, wrap_lines=True)
+            popover.code(page_link(state.parameters()), language=None, wrap_lines=True)
     name_language()
 
 
@@ -50,8 +52,9 @@ def _set_language(key: str) -> None:
     page_language.set_language(state.widget_value(key, page_language.language()))
 
 
-def page_link() -> str:
-    """The whole address of the page that is shown."""
+def page_link(parameters: Mapping[str, str | Sequence[str]]) -> str:
+    """The whole address of this page with those parameters; it always names a plan."""
     address = urlsplit(str(st.context.url or ""))
-    query = urlencode(state.parameters(), doseq=True)
-    return address._replace(query=query, fragment="").geturl()
+    named = parameters if parameters.keys() & set(PARAMS) else {**OPENING, **parameters}
+    query = urlencode(named, doseq=True, quote_via=quote)
+    return address._replace(path=address.path or "/", query=query, fragment="").geturl()

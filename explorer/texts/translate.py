@@ -44,6 +44,8 @@ NO_SPACE = re.compile(
 
 Templates have spaces around their places, for Latin values. Two before a line's end break it.
 """
+MEASURE = re.compile(r"(?<=\d )个(?=(?:验证|探测|测试|训练|校准)?图像(?!块))")
+"""Chinese counts images, though not their parts, with another word than other samples."""
 
 _current: list[Callable[[], str]] = [lambda: SOURCE]
 
@@ -88,7 +90,12 @@ def n_(one: str, many: str, n: int, /, **values: object) -> str:
 
 def _with_values(code: str, text: str, values: Mapping[str, object]) -> str:
     filled = text.format(**values)
-    return filled if code == SOURCE else NO_SPACE.sub("", filled)
+    return filled if code == SOURCE else _spaced(filled)
+
+
+def _spaced(chinese: str) -> str:
+    """The text with the spaces and the measure words of Chinese."""
+    return MEASURE.sub("张", NO_SPACE.sub("", chinese))
 
 
 def in_a_row(sentences: Iterable[str]) -> str:
@@ -253,8 +260,7 @@ def _items(code: str, value: str, *, names: bool = True) -> str | None:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    filled = PLACE.sub(lambda place: values.get(place[1], ""), template)
-    return NO_SPACE.sub("", filled)
+    return _spaced(PLACE.sub(lambda place: values.get(place[1], ""), template))
 
 
 COLON = N_(":")

@@ -79,7 +79,10 @@ class History:
         """`sentences`, and how many runs the last reading left out."""
         if not self._unreadable:
             return self.sentences
-        note = f"{self._unreadable} runs of the history cannot be read by this version."
+        note = (
+            f"Runs of the history that this version cannot read: {self._unreadable}. They stay "
+            "stored: open the history with the version that wrote them."
+        )
         return (*self.sentences, note)
 
     def begin(self, run: Run) -> Worker:

@@ -47,7 +47,7 @@ def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None
     state.limit_widget("filter", most)
     chosen = int(
         st.number_input(
-            _("Filter"),
+            _("Filter number"),
             0,
             most,
             key="filter",

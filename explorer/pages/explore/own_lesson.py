@@ -4,12 +4,11 @@ The address carries all three. They are the words of whoever made the link, so t
 plain text, and cut at a length.
 """
 
-from urllib.parse import quote, urlencode
-
 import streamlit as st
 
 from explorer.pages.explore.folded import folded
 from explorer.session import state
+from explorer.session.language_and_link import page_link
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
@@ -64,8 +63,7 @@ def own_lesson_form(parameters: dict[str, str]) -> None:
         given = {key: text for key, text in texts.items() if text}
         if given:
             st.caption(_("Copy this link. It opens this view, with your words above it."))
-            address = urlencode(parameters | given, quote_via=quote)
-            st.code(f"{st.context.url or ''}?{address}", language=None, wrap_lines=True)
+            st.code(page_link(parameters | given), language=None, wrap_lines=True)
 
 
 def _set(key: str) -> None:

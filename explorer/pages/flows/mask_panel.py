@@ -112,7 +112,7 @@ def _play(key: str, last: int) -> None:
 def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str:
     """What the picture of a mask update shows."""
     if not number:
-        return _("Before the first mask update no weight is removed. Move the slider.")
+        return _("Before the first mask update no weight is removed.")
     update = updates[number - 1]
     measured = update.evaluation
     task = measured.task

@@ -173,7 +173,10 @@ def test_runs_that_this_version_cannot_read_are_counted(history: History) -> Non
     other.commit()
     other.close()
     assert len(history.runs()) == 1
-    assert history.reading_notes == ("1 runs of the history cannot be read by this version.",)
+    assert history.reading_notes == (
+        "Runs of the history that this version cannot read: 1. They stay stored: open the history "
+        "with the version that wrote them.",
+    )
 
 
 def test_a_full_disk_and_a_missing_folder_give_one_sentence(
