@@ -1,6 +1,7 @@
 """The widgets of granularity and schedule, which have sizes and rounds of their own."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import streamlit as st
 
@@ -52,8 +53,7 @@ def granularity_form(plan: Plan, space: Workspace | None, ignored: Mapping[str, 
     """
     chosen = granularity(plan.granularity)
     chosen_family = family(plan.granularity)
-    usual = families()
-    entries = usual | {chosen_family: chosen}
+    entries = families() | {chosen_family: chosen}
     reasons = {name: refusal(entry, space) for name, entry in entries.items()}
 
     def entry_label(name: str) -> str:
@@ -70,23 +70,33 @@ def granularity_form(plan: Plan, space: Workspace | None, ignored: Mapping[str, 
         disabled="granularity" in ignored,
         on_change=_family_changed,
     )
-    st.html(menu_style(tuple(usual.values())))
+    st.html(_pictures())
     if chosen_family in SIZE_FORMS and "granularity" not in ignored:
         SIZE_FORMS[chosen_family](plan.granularity)
     words = ignored_words("granularity", ignored)
     st.caption(words or from_core(reasons[chosen_family] or chosen.help))
     if chosen.ties_layers:
-        unused = ignored_words("tied", ignored)
-        state.set_widget(SAME_CHANNELS, plan.tied)
-        st.toggle(
-            _("Tied layers lose the same channels"),
-            key=SAME_CHANNELS,
-            help=HELP[SAME_CHANNELS],
-            disabled=bool(unused),
-            on_change=_tied_changed,
-        )
-        if unused:
-            st.caption(unused)
+        _tied_switch(plan, ignored_words("tied", ignored))
+
+
+def _tied_switch(plan: Plan, unused: str) -> None:
+    """unused: why it has no effect now; empty where it has one."""
+    state.set_widget(SAME_CHANNELS, plan.tied)
+    st.toggle(
+        _("Tied layers lose the same channels"),
+        key=SAME_CHANNELS,
+        help=HELP[SAME_CHANNELS],
+        disabled=bool(unused),
+        on_change=_tied_changed,
+    )
+    if unused:
+        st.caption(unused)
+
+
+@cache
+def _pictures() -> str:
+    """The pictures of the families, which have the order of the menu."""
+    return menu_style(families().values())
 
 
 def _tied_changed() -> None:

@@ -4,8 +4,7 @@ Streamlit's select box has plain labels. Its entries carry their numbers (`data-
 adds the pictures: they are decoration, and screen readers and keys find the same menu.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable
 
 from explorer.charts.patterns import flat_png
 from explorer.charts.raster import data_uri
@@ -25,8 +24,7 @@ LOOK = f"""
 """The picture is a mask: it has the colour of the text, in both themes."""
 
 
-@lru_cache(maxsize=16)
-def menu_style(entries: Sequence[Granularity]) -> str:
+def menu_style(entries: Iterable[Granularity]) -> str:
     """The style for a menu of these entries, in this order."""
     rules = (
         f'{MENU} [data-key="{at}"] {{ --picture: url({data_uri(flat_png(g))}); }}'

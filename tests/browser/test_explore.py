@@ -19,6 +19,7 @@ from tests.browser.app_page import (
     pick,
     press,
 )
+from tests.browser.audit import MOST_SHIFT, moved
 from tests.browser.conftest import USUAL, Console, OpenPage, change_address, settled
 
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
@@ -199,6 +200,8 @@ def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
 ) -> None:
     """On one page, one after the other."""
     page = open_page("?model=lenet5&sparsity=0.8")
+    page.locator(".net-map[data-drawn]").wait_for()
+    assert moved(page) < MOST_SHIFT, "the first load"
     a_click_and_the_arrow_keys_choose_the_layer_everywhere(page)
     shares_follow_the_slider(page)
     a_choice_made_elsewhere_is_outlined_in_the_map(page)

@@ -5,7 +5,7 @@ from playwright.sync_api import Page
 from explorer.pages.learn.lessons import LESSONS
 from explorer.texts.lessons import Words, text
 from tests.browser.app_page import no_traceback
-from tests.browser.audit import CONTRAST, accessible
+from tests.browser.audit import CONTRAST, MOST_SHIFT, accessible, moved
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
 from tests.browser.test_pages import FITS
 
@@ -59,6 +59,7 @@ def press(page: Page, label: str) -> None:
 def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console: Console) -> None:
     """English forwards in a wide dark window; Chinese backwards in a narrow light one."""
     page = open_page(f"learn?lesson={NAMES[0]}&lang=en")
+    assert moved(page) < MOST_SHIFT
     console.clear()  # Streamlit first asks for its health below the page's path, which is a 404
     dressed(page, "dark", 1440)
     for before, name in zip([None, *NAMES], NAMES, strict=False):

@@ -6,8 +6,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from explorer import script
-from explorer.app import PAGES
-from explorer.first_paint import ADDRESSES, PAGE, STYLE, routes
+from explorer.app import LEARN, PAGES
+from explorer.first_paint import ADDRESSES, BARE, PAGE, STYLE, routes
 
 
 def test_every_page_is_streamlits_own_with_the_style_in_its_head() -> None:
@@ -19,6 +19,9 @@ def test_every_page_is_streamlits_own_with_the_style_in_its_head() -> None:
         answer = server.get(f"/{address}?sparsity=0.5")
         assert answer.text == f"{head}<style>{style}</style></head>{rest}", address
         assert answer.headers["Cache-Control"] == "no-cache", address
+    assert BARE == LEARN
+    bare = f"{head}<style>{style}</style></head>{rest}".replace("<html", "<html data-bare")
+    assert server.get("/learn?lesson=why").text == bare
     assert server.get("/vendor").status_code == 404
 
 
