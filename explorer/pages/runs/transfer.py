@@ -9,7 +9,7 @@ from explorer.pages.runs.table import select
 from explorer.session import state
 from explorer.session.demo import uploader
 from explorer.session.notices import plain
-from explorer.texts.translate import N_, _, from_core, n_
+from explorer.texts.translate import _, from_core, n_
 from pruning_core.export.archive import zip_archive
 from pruning_core.history import History, Run, event_files, import_zip, to_csv, to_zip
 from pruning_core.types import PruningError
@@ -59,12 +59,16 @@ def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]
     with st.expander(_("Export and import"), icon=":material/import_export:"):
         runs = list(chosen or shown)
         if runs:
-            words = N_("{count:,} runs: all runs that are shown.")
+            words = n_(
+                "{n} run: all runs that are shown.",
+                "{n} runs: all runs that are shown.",
+                len(runs),
+            )
             if chosen:
-                words = N_("{count:,} runs: the selected runs.")
+                words = n_("{n} run: the selected runs.", "{n} runs: the selected runs.", len(runs))
             with st.container(horizontal=True, vertical_alignment="center"):
                 _downloads(history, runs)
-                st.caption(_(words, count=len(runs)))
+                st.caption(words)
         why = from_core(history.read_only)
         given = uploader(_("Add runs from a zip"), "zip", "runs_import", why)
         label = _("Import")
