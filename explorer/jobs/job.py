@@ -10,7 +10,7 @@ from uuid import uuid4
 from explorer.texts.translate import N_
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.history.unfinished import Carried
-from pruning_core.types import Cancelled, PruningError
+from pruning_core.types import Cancelled, MeansFailed, PruningError
 
 MakeEvents = Callable[[], Iterator[object]]
 """Starts the work. It is called once, in the job's thread; the iterator gives the job's events."""
@@ -65,7 +65,7 @@ class Job:
     """One piece of work. `stop()` asks it to stop, which it does before the next event.
 
     carried: its folder on disk, from which it can go on after a restart of the server. The folder
-    is deleted when the job has ended, unless something else than its owner stopped it.
+    is deleted when the job has ended, unless something else than its owner or its work ended it.
     Any thread may read it.
     """
 
@@ -119,7 +119,7 @@ class Job:
             self.cancel.set()
             waiting = self._status == "queued"
         if waiting:
-            self._leave_folder("cancelled")
+            self._leave_folder(over=False)
 
     def snapshot(self, since: int = 0, ahead: int = 0) -> Snapshot:
         """The state now. since: leaves out that many first events, which the page already has."""
@@ -155,6 +155,8 @@ class Job:
         except Cancelled:
             self._finish("cancelled", N_("It was stopped; nothing was changed."))
         except PruningError as problem:
+            if isinstance(problem, MeansFailed):  # the work itself can go on
+                self._leave_folder(over=False)
             self._finish("failed", str(problem))
         # All errors: the code of a user's own network or data runs here and can raise any, and
         # above a thread nobody catches them: the job would stay "running" and the queue would stop.
@@ -202,13 +204,13 @@ class Job:
                 ).format(minutes=f"{self._max_seconds / 60:.0f}")
             )
 
-    def _leave_folder(self, status: str) -> None:
+    def _leave_folder(self, *, over: bool) -> None:
         carried, self._carried = self._carried, None
         if carried is not None:
-            carried.close(delete=self._unwanted or status != "cancelled")
+            carried.close(delete=self._unwanted or over)
 
     def _finish(self, status: str, error: str | None) -> None:
-        self._leave_folder(status)
+        self._leave_folder(over=status != "cancelled")
         with self._lock:
             self._status = status
             self._error = error

@@ -26,8 +26,8 @@ OTHER_DATA = N_(
     "The network or the data of this run are not those of before, so it cannot continue: delete it."
 )
 BEFORE = N_(
-    "{title} was interrupted before anything of it was kept, by a restart of the server or because "
-    "no page of it was open in your browser. *Continue* starts it again."
+    "{title} was interrupted before anything of it was kept: the server or its process ended, "
+    "or no page of it was open in your browser. *Continue* starts it again."
 )
 Resumable = Callable[..., Iterator[object]]
 """`Events` that can have a `folder`, from which they go on."""

@@ -39,8 +39,8 @@ from pruning_core.types import Evaluation, Finished
 from pruning_core.workspaces import Workspace
 
 INTERRUPTED = N_(
-    "{title} was interrupted after epoch {done:,} of {total:,}, by a restart of the server or "
-    "because no page of it was open in your browser."
+    "{title} was interrupted after epoch {done:,} of {total:,}: the server or its process "
+    "ended, or no page of it was open in your browser."
 )
 
 

@@ -38,8 +38,8 @@ from pruning_core.workspaces import Workspace
 KEY = "search"
 SHOWN = ("model", "dataset", "granularity", "criterion")
 INTERRUPTED = N_(
-    "{title} was interrupted after {done:,} of {total:,} candidates, by a restart of the server or "
-    "because no page of it was open in your browser."
+    "{title} was interrupted after {done:,} of {total:,} candidates: the server or its process "
+    "ended, or no page of it was open in your browser."
 )
 BUDGET_LABELS = {
     "macs": N_("MACs"),

@@ -40,8 +40,8 @@ from pruning_core.workspaces import Workspace
 
 OWN = N_("Own choice")
 INTERRUPTED = N_(
-    "{title} was interrupted after {done:,} of {total:,} layers, by a restart of the server or "
-    "because no page of it was open in your browser."
+    "{title} was interrupted after {done:,} of {total:,} layers: the server or its process "
+    "ended, or no page of it was open in your browser."
 )
 
 

@@ -68,7 +68,7 @@ def test_its_browser_continues_it_as_the_same_run(
     cut_off: Jobs, data: Path, open_view: Open, until: Until
 ) -> None:
     at = open_view("finetune", fine_tune="epochs~5")
-    assert "Fine-tuning was interrupted after epoch 1 of 2, by a restart" in text(at)
+    assert "Fine-tuning was interrupted after epoch 1 of 2: the server" in text(at)
     at.button(key=f"continue {ID}").click().run()
     until(at, lambda at: ": finished in" in text(at))
     assert "interrupted" not in text(at)
