@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from explorer.session import cache
+from explorer.session import cache, page_language
 from explorer.texts import translate
 from tests.explorer.shown import english, shown
 from tests.explorer.visits import VISITS
@@ -17,6 +17,7 @@ def _chinese(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRUNING_EXPLORER_HISTORY", str(folder / "history"))
         patch.setenv("PRUNING_EXPLORER_DATA", str(folder))
+        assert page_language.translate is translate  # imported, so that it sets nothing later
         patch.setattr(translate, "_current", [lambda: "zh"])
         yield
         cache.jobs().close()
