@@ -48,7 +48,9 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
     figure.update_xaxes(title_text=_("sparsity, %"), range=[0, 101], row=1, col=2)
     names = [from_core(size.label) for size in sizes]
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)
-    return finish(figure, _sentence(sizes, dense), 120 + ROW_HEIGHT * len(sizes), "storage")
+    finish(figure, _sentence(sizes, dense), 144 + ROW_HEIGHT * len(sizes), "storage")
+    # The legend is above the word of the plan, however many lines it has.
+    return figure.update_layout(margin_t=76, legend={"yref": "container", "y": 1, "yanchor": "top"})
 
 
 def _add_sizes(
