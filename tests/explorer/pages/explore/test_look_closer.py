@@ -62,7 +62,7 @@ def looked(view: str, layer: str = "conv2.weight", chosen: str = "", **address: 
 
 
 def sheet(at: AppTest) -> str:
-    (found,) = at.html
+    (found,) = at.main.get("html")
     return str(found.value)
 
 
@@ -86,7 +86,7 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     ):
         at = opened(closer, {"model": "lenet5", "layer": "conv2.weight"}, "")
     assert by_key(at, "closer").value is None
-    assert not at.html
+    assert not at.main.get("html")
     assert not at.dataframe
 
 
@@ -131,7 +131,7 @@ def test_another_choice_of_granularity_measures_nothing_again() -> None:
 def test_large_networks_are_asked_before_every_shape_is_measured() -> None:
     with patch("explorer.pages.explore.granularity_panel.QUICK", 0):
         at = looked("Granularities")
-        assert not at.html
+        assert not at.main.get("html")
         at.toggle(key="measure_shapes").set_value(True)
         run(at)
     assert len(titles(at)) == len(GRANULARITIES)
@@ -140,7 +140,7 @@ def test_large_networks_are_asked_before_every_shape_is_measured() -> None:
 def test_a_criterion_without_scores_for_the_layer_says_so() -> None:
     at = looked("Granularities", criterion="bn_scale")
     assert any("not followed by a batch norm" in error.value for error in at.error)
-    assert not at.html
+    assert not at.main.get("html")
 
 
 @pytest.mark.parametrize("layer", ["conv2.weight", "conv1.weight"])
@@ -244,7 +244,7 @@ def test_single_outputs_are_bars_named_by_their_class() -> None:
     at = looked("Activations", layer="fc3.weight")
     (chart,) = at.get("plotly_chart")
     assert '"name":"pruned"' in chart.proto.spec
-    assert not at.html
+    assert not at.main.get("html")
 
 
 def test_a_filter_is_ranked_by_every_criterion(space: Workspace) -> None:
