@@ -4,6 +4,7 @@ layer.
 
 import re
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -62,7 +63,8 @@ def looked(view: str, layer: str = "conv2.weight", chosen: str = "", **address: 
 
 
 def sheet(at: AppTest) -> str:
-    (found,) = at.main.get("html")
+    htmls: list[Any] = list(at.main.get("html"))
+    (found,) = htmls
     return str(found.value)
 
 
