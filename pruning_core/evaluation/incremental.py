@@ -26,7 +26,7 @@ from pruning_core.evaluation.forward import (
 )
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Values, fitting
-from pruning_core.model.model_io import sample_range
+from pruning_core.model.model_io import raw_bytes, sample_range
 from pruning_core.types import Evaluation, Split
 
 Version = frozenset[tuple[int, bytes]]
@@ -192,8 +192,7 @@ class IncrementalForward:
 
 def digest(tensor: Tensor) -> bytes:
     """A 128-bit hash of the tensor's bytes."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.blake2b(flat.numpy().data, digest_size=16).digest()
+    return hashlib.blake2b(raw_bytes(tensor), digest_size=16).digest()
 
 
 def _affordable(forward: Forward, limit: int) -> frozenset[Node]:

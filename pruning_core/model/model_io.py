@@ -71,10 +71,10 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
-def raw_bytes(tensor: Tensor) -> bytes:
+def raw_bytes(tensor: Tensor) -> memoryview:
     """The tensor's numbers as they are in memory, of every type, also those that NumPy lacks."""
     whole = tensor.detach().cpu().contiguous().flatten()
-    return bytes(whole.view(torch.uint8).numpy().tobytes())
+    return whole.view(torch.uint8).numpy().data
 
 
 def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
