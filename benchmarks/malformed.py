@@ -21,12 +21,12 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from benchmarks.forked import forked
 from benchmarks.malformed_inputs import MARK
-from benchmarks.malformed_kinds import Kind, kinds
+from benchmarks.malformed_kinds import Kind, always_the_same, kinds
 from pruning_core.errors import MAX_MESSAGE
 from pruning_core.types import PruningError
 
@@ -89,14 +89,7 @@ def read_all(kind: Kind, folder: Path, each: int, seen: Seen) -> None:
     sys.addaudithook(audited(seen, folder))
     sys.meta_path.insert(0, Watching(seen))
 
-    @settings(
-        max_examples=each,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @always_the_same(each)
     @given(kind.inputs)
     def check(content: bytes) -> None:
         shutil.rmtree(folder / "data", ignore_errors=True)

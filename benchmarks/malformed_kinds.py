@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -165,6 +166,18 @@ def either(text: str) -> st.SearchStrategy[bytes]:
     """A JSON text with an odd value, or with other bytes."""
     odd = changed(text).map(lambda own: own.encode(errors="replace"))
     return st.one_of(odd, damaged(text.encode()))
+
+
+def always_the_same(each: int) -> settings:
+    """Draws so many inputs, the same ones in every run."""
+    return settings(
+        max_examples=each,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def kinds(folder: Path) -> list[Kind]:

@@ -5,23 +5,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
-from benchmarks.malformed_kinds import Kind, kinds
+from benchmarks.malformed_kinds import Kind, always_the_same, kinds
 from pruning_core.types import PruningError
 
 EACH = 4
 
 
 def check(kind: Kind, folder: Path) -> None:
-    @settings(
-        max_examples=EACH,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @always_the_same(EACH)
     @given(kind.inputs)
     def read(content: bytes) -> None:
         shutil.rmtree(folder, ignore_errors=True)
