@@ -131,9 +131,9 @@ def markdown() -> str:
     """The table of the docs, a row for each limit."""
     lines = ["| flag | variable | limits | range | default |", "|---|---|---|---|---|"]
     for entry in SETTINGS:
-        range_text, default = f"{entry.least:g} to {entry.most:,g}", f"{entry.default:,g}"
-        if isinstance(entry.default, bool):
-            range_text, default = "0 or 1", "0"
+        switch = isinstance(entry.default, bool)
+        range_text = "0 or 1" if switch else f"{entry.least:g} to {entry.most:,g}"
+        default = f"{entry.default:,g}"
         lines.append(
             f"| `{flag(entry.name)}` | `{variable(entry.name)}` | {entry.help} | {range_text} | "
             f"{default} |"

@@ -9,7 +9,7 @@ PREFIX = "pruning_explorer_"
 METRICS = {
     "sessions": ("gauge", "Open pages of all browsers."),
     "sessions_opened_total": ("counter", "Pages that were opened since the start."),
-    "script_runs_total": ("counter", "Runs of a page's script: one for each change."),
+    "script_runs_total": ("counter", "Runs of a whole page; not of a part that is drawn alone."),
     "jobs": ("gauge", "Background runs by state: running or waiting."),
     "jobs_ended_total": ("counter", "Background runs that ended, by kind and status."),
     "job_seconds_total": ("counter", "Computing time of background runs that ended, by kind."),

@@ -86,7 +86,8 @@ def score_bars_html(bars: ScoreBars, name: str) -> str:
     """
     both = [removed + kept for removed, kept in zip(bars.removed, bars.kept, strict=True)]
     highest = max(1, *both)
-    low, high = float(bars.edges[0]), float(bars.edges[-1])
+    low = float(bars.edges[0])
+    high = float(bars.edges[-1])
     columns = "".join(
         f'<i style="--removed: {removed / highest:.2%}; --all: {all_ / highest:.2%}" '
         f'title="{escape(_bar_words(middle, removed, kept))}"></i>'
