@@ -7,9 +7,9 @@ from functools import wraps
 import streamlit as st
 
 from explorer.session import cache, page_language, state
+from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import show_errors
 from explorer.session.sidebar import shown_of_ratios
-from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
 
@@ -31,10 +31,10 @@ def page_body(draw: Draw) -> Draw:
     """
 
     @st.fragment
+    @with_kernel_threads
     def body(plan: Plan, space: Workspace, drawn: Drawn) -> None:
         with show_errors():
             if state.in_fragment_run():
-                set_kernel_threads(thread_count())  # each run may have a new thread
                 if not _still_true(drawn, space):
                     st.rerun()
                 page_language.keep_language()

@@ -1,4 +1,4 @@
-"""Commands that go on where a killed one of the same arguments ended."""
+"""Commands that continue where a killed one of the same arguments ended."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from pruning_core.types import PruningError
 def carried(
     description: Mapping[str, Any], command: str, *arguments: str
 ) -> Iterator[Carried | None]:
-    """The job of a command with these arguments, which an interrupted one of the same goes on with.
+    """The job of a command with these arguments: an interrupted one continues, or a new one begins.
 
     None where nothing can be kept for that, or where another process carries the same out.
     """
@@ -34,7 +34,7 @@ def carried(
         return
     with job:
         if job.before is not None:
-            note(f"the same {command} was interrupted: it goes on from what is kept of it")
+            note(f"the same {command} was interrupted: it continues from what is kept of it")
         yield job
         for sentence in job.journal.sentences:
             note(sentence)

@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--start-masks",
         type=Path,
         metavar="FILE",
-        help="go on from the masks in this safetensors, npz or pt file; means --start zeros",
+        help="continue from the masks in this safetensors, npz or pt file; means --start zeros",
     )
     parser.add_argument(
         "--time",
@@ -156,7 +156,7 @@ def _last_event(events: Iterator[Event | Keeping]) -> Finished:
         elif isinstance(event, GoalRound):
             note(round_words(event))
         elif isinstance(event, Resumed):
-            note(f"this training goes on after epoch {event.epoch} of {event.epochs}:")
+            note(f"this training continues after epoch {event.epoch} of {event.epochs}:")
         elif isinstance(event, Keeping):
             note(event.words)
     raise PruningError("The run stopped before it was finished.")

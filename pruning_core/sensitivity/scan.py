@@ -91,11 +91,10 @@ def scan(
     """Yields one measured point per layer and sparsity, layer by layer. All other layers are dense.
 
     Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured. layers: those
-    with group scores are scanned, alone or tied (`prune_units`); one that cannot be pruned has
-    points with the reason. dense, partial_forward: of this model and split, if known before.
-    repairing: repairs every pruned network before it is measured; then each takes a full pass.
-    journal: of an interrupted scan, whose points are known. Every point equals, bit for bit, an
-    evaluation with as many threads. Raises PruningError for a grid outside [0, 1].
+    with group scores are scanned, alone or tied (`prune_units`); others have points with a reason.
+    dense, partial_forward: of this model and split, if known. repairing: repairs every pruned
+    network before it is measured in a full pass. journal: of an interrupted scan, whose points are
+    known. Points equal evaluations with as many threads bit for bit. Raises as `check_grid`.
     """
     check_grid(grid)
     units = prune_units(layers, groups, g, couplings, tied=tied)
@@ -104,11 +103,12 @@ def scan(
     judge = Judge(task, outputs)
     dense = dense or judge.evaluate(model, split, device)
     pruner = UnitPruner(model, layers, g, couplings)
-    if repairing is not None:
-        scores, reason = _repaired(curves, pruner, repairing, judge, split, device), REPAIRED
-    else:
+    if repairing is None:
         forward = partial_forward or _forward(model, split, judge, device)
-        scores, reason = _scores(curves, pruner, forward, judge), forward.reason
+        scores = _scores(curves, pruner, forward, judge)
+    else:
+        scores = _repaired(curves, pruner, repairing, judge, split, device)
+    reason = forward.reason if repairing is None else REPAIRED
     yield from chain.from_iterable(kept.all(_measure(curves, g, scores, dense, reason)))
 
 

@@ -9,6 +9,7 @@ from explorer.pages.explore.feature_maps import feature_maps_panel
 from explorer.pages.explore.filter_panel import filter_panel, follow
 from explorer.pages.explore.granularity_panel import granularity_panel
 from explorer.session.address_choice import address_choice
+from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
@@ -45,6 +46,7 @@ HINT = N_(
 
 
 @st.fragment(parallel=True)
+@with_kernel_threads
 def look_closer(
     plan: Plan, space: Workspace, layer: Layer, refusal: str | None, chosen: int | None = None
 ) -> None:

@@ -65,7 +65,7 @@ def test_run_goes_on_after_its_epoch(
     cut = given(folder, "run", "cut")
     notes = capsys.readouterr().err
     assert "the same run was interrupted" in notes
-    assert "goes on after epoch 1 of 2" in notes
+    assert "continues after epoch 1 of 2" in notes
     (ended,) = History(folder / "history").runs()
     assert (begun.state, ended.state, begun.id) == ("interrupted", "finished", ended.id)
     whole = given(folder, "run", "whole", "--no-history")
