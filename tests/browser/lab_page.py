@@ -43,5 +43,17 @@ def over_cell(page: Page, row: int, col: int, figure: str = "weights") -> tuple[
     return x, y
 
 
+def reaches(page: Page, state: str, goal: object = True) -> None:
+    """Waits until this of `lab` equals the goal: the lab draws a change in a frame after it."""
+    root = page.locator(".lab").element_handle()
+    page.wait_for_function(f"([{{ lab }}, goal]) => ({state}) === goal", arg=[root, goal])
+
+
+def removes(page: Page, groups: int) -> None:
+    """Waits until the lab removes that many groups."""
+    reaches(page, "lab.mask.counts().removed", groups)
+
+
 def pruned_groups(page: Page) -> int:
+    """How many groups the lab removes now: of a lab that waits for nothing."""
     return int(page.locator(".lab").evaluate("({ lab }) => lab.mask.counts().removed"))

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import dressed, settled
-from tests.browser.lab_page import Lab, over_cell, pruned_groups
+from tests.browser.lab_page import Lab, over_cell, removes
 
 KERNELS = "shape=16x8x3x3&g=kernel"
 LAST = "({ lab }) => [...lab.layer.ranks].indexOf(lab.layer.groups - 1)"
@@ -107,10 +107,11 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     settled(page)
     undo.click()
     page.get_by_text("edits []").wait_for()
-    assert pruned_groups(page) == 64
+    removes(page, 64)
     page.get_by_role("button", name="Redo").click()
     expect(page.locator(".spoken")).to_have_text(re.compile(r"^Redone\. .* · 1 by hand$"))
     page.get_by_role("button", name="Python says 25%").click()
+    page.get_by_text("ratio 0.25 |").wait_for()
     settled(page)
     expect(undo).to_be_enabled()
 

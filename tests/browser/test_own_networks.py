@@ -20,7 +20,7 @@ from explorer.texts.formats import percent
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.workspaces import open_workspace
 from pruning_core.zoo.request import VARIABLE
-from tests.browser.app_page import card, go, metric, no_traceback, pick, slide
+from tests.browser.app_page import card, go, no_traceback, pick, slide
 from tests.browser.conftest import (
     SHOTS_ASKED_FOR,
     Console,
@@ -91,10 +91,10 @@ def a_classifier_of_somebody_else_is_exported(page: Page, folder: Path) -> str:
     page.wait_for_url(re.compile("dataset=pictures_data"))
     slide(page, "sparsity", 5)
     expect(page.get_by_text("25.4% of the prunable weights")).to_be_visible()
-    assert metric(page, "Accuracy") != "33.3%"  # which is chance
+    expect(card(page, "Accuracy")).not_to_have_text("33.3%")  # which is chance
     go(page, "Export")
     line = page.get_by_text(re.compile(r"^accuracy [01]\.\d{6} \(")).inner_text().strip()
-    assert percent(float(line.split()[1])) == metric(page, "Accuracy")
+    expect(card(page, "Accuracy")).to_have_text(percent(float(line.split()[1])))
     with page.expect_download() as download:
         page.locator(".st-key-export_zip").get_by_role("button").click()
     zipfile.ZipFile(download.value.path()).extractall(folder)
