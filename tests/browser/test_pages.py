@@ -28,9 +28,8 @@ FORMS = {
     "Flows": TRAINING,
     "Methods": TRAINING | {"study_seeds": "3"},
 }
-OPENED = """() => Promise.allSettled(
-  document.getAnimations().filter(each => each.effect?.target?.tagName === 'DETAILS')
-    .map(each => each.finished))"""
+OPENED = """() => !document.getAnimations().some(
+  each => each.effect?.target?.tagName === 'DETAILS' && each.playState === 'running')"""
 """An expander slides open for half a second, and is drawn closed once at its end."""
 FITS = """() => {
   const main = document.querySelector('[data-testid=stMain]')
@@ -59,7 +58,7 @@ def visit(page: Page, title: str) -> None:
     switch(page, title)
     if title == "Methods":
         page.get_by_text("Training of every run").click()
-        page.evaluate(OPENED)
+        page.wait_for_function(OPENED)
     shows(page, FORMS.get(title, {}))
 
 
