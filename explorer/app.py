@@ -3,6 +3,7 @@
 from types import ModuleType
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer import metrics
 from explorer.charts.logo import icon
@@ -57,7 +58,7 @@ def show() -> None:
 
     def page(module: ModuleType, title: str, symbol: str, path: str) -> st.Page:
         return st.Page(
-            lambda: _draw(module, choice),
+            lambda: _draw(module, path, choice),
             title=_(title),
             icon=f":material/{symbol}:",
             url_path=None if path == FIRST else path,  # the first page has the address /
@@ -66,7 +67,7 @@ def show() -> None:
 
     pages = {entry[-1]: page(*entry) for entry in PAGES}
     pages[LEARN] = st.Page(
-        lambda: learn.render(pages), title=_("Learn"), icon=":material/school:", url_path=LEARN
+        lambda: _learn(pages), title=_("Learn"), icon=":material/school:", url_path=LEARN
     )
     typed = st.Page(_nothing, title=_("Explore"), url_path=FIRST, visibility="hidden")
     shown = [*pages.values(), typed]
@@ -112,11 +113,25 @@ def _nothing() -> None:
     """The page /explore, which is never drawn."""
 
 
-def _draw(module: ModuleType, choice: Choice) -> None:
+def _place(path: str) -> DeltaGenerator:
+    """Where a page is drawn. Without a key, the browser would draw a part of one page in the place
+    of a part of another: an expander would be open for a moment because the other one was.
+    """
+    return st.container(key=f"page_{path}")
+
+
+def _learn(pages: dict[str, st.Page]) -> None:
+    """Draws the page that needs no plan."""
+    with _place(LEARN):
+        learn.render(pages)
+
+
+def _draw(module: ModuleType, path: str, choice: Choice) -> None:
     """Draws a page, or what can be opened instead where the plan's network cannot be opened."""
-    show_notes(choice.notes)
-    if choice.space is None:
-        show_unavailable(choice.plan)
-        return
-    with show_errors():
-        module.render(choice.plan, choice.space)
+    with _place(path):
+        show_notes(choice.notes)
+        if choice.space is None:
+            show_unavailable(choice.plan)
+            return
+        with show_errors():
+            module.render(choice.plan, choice.space)
