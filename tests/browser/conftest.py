@@ -50,7 +50,9 @@ FLAGS = [
     "--no-first-run",
     # In place of Playwright's list: while ThirdPartyStoragePartitioning is in it, Chromium does not
     # use the code that it compiled at an earlier load, and compiles Streamlit and Plotly again.
-    "--disable-features=HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding",
+    # The last two are pages of Chromium's own window, which nobody sees: 1 second of each start.
+    "--disable-features=HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding,"
+    "WebUIOmniboxPopup,WebUIOmniboxAimPopup",
     # A page lives for seconds: to optimise its code takes more time than it saves.
     "--js-flags=--no-opt --no-maglev",
 ]
@@ -243,12 +245,8 @@ def open_page(
 
     def open_(path: str = "", another: bool = False) -> Page:
         page = (other_profile if another else profile).new_page()
-        page.set_default_timeout(USUAL)
         pages.append(page)
-        console.listen(page)
-        dressed(page, "light", 1440)
-        page.goto(f"{app_url}/{path.lstrip('/')}")
-        return settled(page)
+        return loaded(page, app_url, path, console)
 
     for each in (profile, other_profile):
         each.clear_cookies()
@@ -257,40 +255,84 @@ def open_page(
         page.close()
 
 
-class Part:
-    """One page for a component alone. Every visit has a number of its own, by which the script
-    starts from nothing; only the first visit loads the page.
+def loaded(page: Page, url: str, path: str, console: Console) -> Page:
+    page.set_default_timeout(USUAL)
+    console.listen(page)
+    dressed(page, "light", 1440)
+    page.goto(f"{url}/{path.lstrip('/')}")
+    return settled(page)
+
+
+@pytest.fixture(scope="package")
+def kept_pages() -> Iterator[list[Page]]:
+    """The page that tests hand on to the next test: none or one."""
+    pages: list[Page] = []
+    yield pages
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def keep_page(
+    profile: BrowserContext,
+    app_url: str,
+    console: Console,
+    kept_pages: list[Page],
+    request: pytest.FixtureRequest,
+) -> OpenPage:
+    """`keep_page("?model=lenet5")`: the app at that address, on the page that the last test left,
+    because a load takes 4 seconds. On a new page for the first test, and after a failure.
     """
 
-    def __init__(self, page: Page, url: str, drawn: str) -> None:
+    def open_(path: str) -> Page:
+        if kept_pages and request.session.testsfailed:
+            kept_pages.pop().close()
+        if not kept_pages:
+            kept_pages.append(profile.new_page())
+            return loaded(kept_pages[0], app_url, path, console)
+        console.listen(kept_pages[0])
+        return change_address(dressed(kept_pages[0], "light", 1440), f"/{path.lstrip('/')}")
+
+    return open_
+
+
+DRAWN = {"mask_lab": ".lab[data-drawn]", "net_map": ".net-map[data-drawn]"}
+"""A component -> what is there once it is drawn."""
+
+
+class Parts:
+    """One page for all components, each alone on it. Every visit has a number of its own, by which
+    the script starts from nothing; only the first visit loads the page.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        self.drawn = drawn
         self.visits = 0
         self.console = Console()
         self.wire = Wire()
         self.console.listen(page)
         self.wire.listen(page)
 
-    def visit(self, query: str, theme: str, width: int, height: int) -> Page:
+    def visit(self, part: str, query: str, theme: str, width: int, height: int) -> Page:
         """The component as the query describes it, drawn and settled."""
         self.visits += 1
         dressed(self.page, theme, width, height)
         if self.visits == 1:
-            self.page.goto(f"{self.url}&{query}&visit=1")
+            self.page.goto(f"{self.url}/?part={part}&{query}&visit=1")
         else:
             self.page.mouse.up()
             self.page.mouse.move(0, 0)
-            self._show("blank=1", "blank")
+            self._show(f"part={part}&blank=1", "blank")
             self.wire.forget()
-            self._show(query, "visit")
+            self._show(f"part={part}&{query}", "visit")
         settled(self.page)
-        self.page.locator(self.drawn).wait_for()
+        self.page.locator(DRAWN[part]).wait_for()
         return self.page
 
     def _show(self, query: str, word: str) -> None:
         """Changes the address, and waits for the script's last word."""
-        self.page.evaluate(CHANGE_ADDRESS, f"{self.url}&{query}&visit={self.visits}")
+        self.page.evaluate(CHANGE_ADDRESS, f"{self.url}/?{query}&visit={self.visits}")
         self.page.get_by_text(f"{word} {self.visits}", exact=True).wait_for()
 
 
@@ -318,40 +360,33 @@ def parts_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="package")
-def lab_part(profile: BrowserContext, parts_url: str) -> Iterator[Part]:
+def parts(profile: BrowserContext, parts_url: str) -> Iterator[Parts]:
     page = profile.new_page()
-    yield Part(page, f"{parts_url}/?part=mask_lab", ".lab[data-drawn]")
-    page.close()
-
-
-@pytest.fixture(scope="package")
-def map_part(profile: BrowserContext, parts_url: str) -> Iterator[Part]:
-    page = profile.new_page()
-    yield Part(page, f"{parts_url}/?part=net_map", ".net-map[data-drawn]")
+    yield Parts(page, parts_url)
     page.close()
 
 
 @pytest.fixture
-def lab(lab_part: Part) -> Iterator[Lab]:
+def lab(parts: Parts) -> Iterator[Lab]:
     """`lab("shape=8x4x3x3&g=kernel", theme, width)`: the lab alone on a page; its console must stay
     clean.
     """
 
     def open_(query: str, theme: str = "light", width: int = 1280) -> tuple[Page, Wire]:
-        return lab_part.visit(query, theme, width, 1000), lab_part.wire
+        return parts.visit("mask_lab", query, theme, width, 1000), parts.wire
 
-    lab_part.console.clear()
+    parts.console.clear()
     yield open_
-    assert not lab_part.console
+    assert not parts.console
 
 
 @pytest.fixture
-def open_map(map_part: Part) -> Iterator[OpenMap]:
+def open_map(parts: Parts) -> Iterator[OpenMap]:
     """`open_map("model=resnet50")`: the map alone on a page; its console must stay clean."""
 
     def open_(query: str) -> Page:
-        return map_part.visit(query, "light", 1280, 900)
+        return parts.visit("net_map", query, "light", 1280, 900)
 
-    map_part.console.clear()
+    parts.console.clear()
     yield open_
-    assert not map_part.console
+    assert not parts.console

@@ -102,14 +102,14 @@ def a_classifier_of_somebody_else_is_exported(page: Page, folder: Path) -> str:
 
 
 def test_networks_of_ones_own(
-    open_page: OpenPage,
+    keep_page: OpenPage,
     data_folder: Path,
     console: Console,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(data_folder))
-    page = open_page("?model=lenet5&sparsity=0.0")
+    page = keep_page("?model=lenet5&sparsity=0.0")
     a_checkpoint_and_a_zip_are_opened(page)
     no_traceback(page, console)
     line = a_classifier_of_somebody_else_is_exported(page, tmp_path)
