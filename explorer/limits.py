@@ -57,6 +57,11 @@ class Limits:
         f"{DEMO['job_minutes']} minutes of one run",
     )
 
+    @property
+    def grace(self) -> str:
+        """The grace time in seconds, as texts write it."""
+        return f"{self.grace_seconds:g}"
+
 
 def variable(name: str) -> str:
     """The environment variable of a limit: PRUNING_EXPLORER_UPLOAD_MB."""

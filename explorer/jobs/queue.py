@@ -200,7 +200,7 @@ class JobQueue:
         happened = DELETED if job.status == "done" else STOPPED
         self._notices.pop((job.owner, job.kind), None)
         self._notices[job.owner, job.kind] = happened.format(
-            title=job.title, seconds=f"{self._limits.grace_seconds:.0f}"
+            title=job.title, seconds=self._limits.grace
         )
         while len(self._notices) > MAX_NOTICES:
             del self._notices[next(iter(self._notices))]

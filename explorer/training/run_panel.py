@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.charts import alt, training_curves
 from explorer.jobs.job import Snapshot
+from explorer.limits import limits
 from explorer.session import cache, state
 from explorer.session.kept import keeping_note, new_run
 from explorer.session.notices import show_errors
@@ -158,7 +159,8 @@ def run_status(
         st.rerun()
     if run is None:
         note_lost(page.job)
-        st.info(for_task(_(page.empty), space.dataset.task), icon=page.icon)
+        empty = _(page.empty, seconds=limits().grace)
+        st.info(for_task(empty, space.dataset.task), icon=page.icon)
         return None
     total = steps_of(asked_for(run, Plan), space)
     at = progress(run.events, total, run.seconds, page.update_name)

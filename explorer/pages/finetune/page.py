@@ -48,8 +48,8 @@ Then this page compares four states on the test images: *dense*, *pruned*, *BN r
 *fine-tuned*. It shows the accuracy with intervals, each class, the images whose answer changed, and
 the weights. The base network is never changed.
 
-The run continues when you reload the page. One minute after you close the app's last tab in this
-browser, the run is stopped and its result is deleted here. A run that was stopped so, or by a
+The run continues when you reload the page. {seconds} seconds after you close the app's last tab in
+this browser, the run is stopped and its result is deleted here. A run that was stopped so, or by a
 restart of the server, can be continued on this page. Files that you downloaded are not affected.
 """)
 PAGE = TrainingPage(

@@ -56,9 +56,9 @@ fraction change, and one layer's mask after each mask update: which weights were
 which were restored, where the flow allows it. The flow runs in the background. The base network is
 never changed.
 
-One minute after you close the app's last tab in this browser, the flow is stopped and its result is
-deleted here. A flow that was stopped so, or by a restart of the server, can be continued on this
-page.
+{seconds} seconds after you close the app's last tab in this browser, the flow is stopped and its
+result is deleted here. A flow that was stopped so, or by a restart of the server, can be continued
+on this page.
 """)
 PAGE = TrainingPage(
     "flow", "flow", N_("flow"), N_("mask update"), "flow", EMPTY, ":material/timeline:"

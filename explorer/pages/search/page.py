@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.jobs.progress import clock
+from explorer.limits import limits
 from explorer.pages.search.candidate_panel import candidate_panel
 from explorer.pages.search.charts_panel import best_of, charts_panel
 from explorer.pages.search.correlation_panel import correlation_panel
@@ -41,8 +42,8 @@ so far, every candidate as a point, and its ratios layer by layer. The same budg
 and by global magnitude is measured too: a search that is not better than both is of little use.
 Nothing is trained, and the network itself is not changed.
 
-A reload finds the search again. One minute after the last tab of this app in your browser is
-closed, the search stops. Measured candidates stay on disk: the same search then measures only
+A reload finds the search again. {seconds} seconds after the last tab of this app in your browser
+is closed, the search stops. Measured candidates stay on disk: the same search then measures only
 the others.
 """)
 
@@ -71,7 +72,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             st.rerun()
         if not known:
             note_lost(KIND, _(" Measured candidates are on disk."))
-            st.info(for_task(_(EMPTY), space.dataset.task), icon=":material/manage_search:")
+            empty = _(EMPTY, seconds=limits().grace)
+            st.info(for_task(empty, space.dataset.task), icon=":material/manage_search:")
             return
         _status(known[0])
         if not _same_data(known[0], plan):

@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.charts import alt, preview_curves, sensitivity_curves
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress, clock
+from explorer.limits import limits
 from explorer.pages.sensitivity.form import continue_scans, scan_form
 from explorer.pages.sensitivity.ratios_panel import slice_section, slow_note, target_section
 from explorer.pages.sensitivity.run import ScanRequest, scanned_plan
@@ -52,9 +53,9 @@ whose curve falls early is sensitive. From the curves, this page makes a ratio f
 Nothing is trained, and the network itself is not changed. *Preview* estimates the curves in about
 a tenth of the time; for a small network it needs more.
 
-A reload finds the scan again. One minute after the last tab of this app in your browser is closed,
-the scan stops and can be continued here. A finished scan is kept on the page *Runs*, and shown here
-again.
+A reload finds the scan again. {seconds} seconds after the last tab of this app in your browser is
+closed, the scan stops and can be continued here. A finished scan is kept on the page *Runs*, and
+shown here again.
 """)
 CAVEAT = N_(
     "Each layer is pruned alone: these curves do not show what happens when several layers are "
@@ -108,7 +109,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             _curves(plan, space, scan)
         elif not known:
             note_lost(KIND)
-            st.info(for_task(_(EMPTY), space.dataset.task), icon=":material/monitoring:")
+            empty = _(EMPTY, seconds=limits().grace)
+            st.info(for_task(empty, space.dataset.task), icon=":material/monitoring:")
 
 
 def _status(scan: Snapshot) -> None:
