@@ -26,7 +26,14 @@ from pruning_core.plan import Plan
 from pruning_core.search.run import Found, Settings
 from pruning_core.sensitivity.points import POINTS, pack_points
 from pruning_core.studies import RunFailed, RunFinished, Study
-from pruning_core.types import Epoch, Finished, PruningError, SensitivityPoint, Step
+from pruning_core.types import (
+    Epoch,
+    Finished,
+    MeansFailed,
+    PruningError,
+    SensitivityPoint,
+    Step,
+)
 from pruning_core.workspaces import Workspace
 
 Event = TypeVar("Event")
@@ -50,8 +57,9 @@ class Keeping:
 class Recording:
     """Keeps a run, whatever happens to it.
 
-    A block that ends without `finish` was interrupted, or failed with its PruningError. The
-    history's own failures end in `keeping.sentence`, never in an error: they do not break the run.
+    A block that ends without `finish` failed with its PruningError, or was interrupted: also where
+    its process was ended (MeansFailed). The history's own failures end in `keeping.sentence`, never
+    in an error: they do not break the run.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -90,9 +98,10 @@ class Recording:
         traceback: TracebackType | None,
     ) -> None:
         if not self._finished:
-            failed = isinstance(error, PruningError)
-            ended = replace(self.run, state=INTERRUPTED, seconds=self._seconds())
-            self.add(replace(ended, state=FAILED, sentence=str(error)) if failed else ended)
+            known = isinstance(error, PruningError)
+            failed = known and not isinstance(error, MeansFailed)
+            ended = replace(self.run, seconds=self._seconds(), sentence=str(error) if known else "")
+            self.add(replace(ended, state=FAILED if failed else INTERRUPTED))
         if self._worker is not None:
             self._worker.close()
 

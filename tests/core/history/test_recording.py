@@ -30,7 +30,7 @@ from pruning_core.studies import Run as Part
 from pruning_core.tasks import TASKS, change
 from pruning_core.tasks.task import joined
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Finished, PruningError
+from pruning_core.types import Finished, MeansFailed, PruningError
 from pruning_core.workspaces import open_workspace
 
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))
@@ -92,7 +92,15 @@ def test_failed_and_interrupted_runs_are_kept_too(history: History) -> None:
     stopped = kept_run(history, Run("flow", PLAN.to_json(), "f"), PLAN, SPACE, broken())
     next(stopped)
     stopped.close()  # type: ignore[attr-defined]
+
+    def lost() -> Iterator[object]:
+        yield "begun"
+        raise MeansFailed("Its process was ended.")
+
+    with pytest.raises(MeansFailed):
+        list(kept_run(history, Run("run", PLAN.to_json(), "f"), PLAN, SPACE, lost()))
     assert {run.kind: (run.state, run.sentence) for run in history.runs()} == {
+        "run": ("interrupted", "Its process was ended."),
         "tune": ("failed", "It cannot work."),
         "flow": ("interrupted", ""),
     }

@@ -13,7 +13,7 @@ from explorer.jobs.job import Job
 from explorer.jobs.queue import JobQueue
 from explorer.limits import Limits
 from pruning_core.history.unfinished import Jobs
-from pruning_core.types import Cancelled, PruningError
+from pruning_core.types import Cancelled, MeansFailed, PruningError
 
 
 class Gate:
@@ -250,7 +250,9 @@ def test_a_closed_tab_stops_and_deletes_the_job_after_the_grace_time() -> None:
 
 
 def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path) -> None:
-    """After a restart of the server or without an open page; not when it ended or was stopped."""
+    """After the end of the server or of its process, or without an open page; not when it ended
+    itself or was stopped.
+    """
     now = [0.0]
     connected = {"ann"}
     jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
@@ -265,6 +267,9 @@ def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path)
 
     def fail() -> Iterator[object]:
         raise PruningError("No.")
+
+    def process_lost() -> Iterator[object]:
+        raise MeansFailed("Its process was ended.")
 
     for number, make in enumerate((lambda: iter([1]), fail)):
         begun(number, make)
@@ -282,12 +287,14 @@ def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path)
     jobs.close(0)
     gate.release()
     until(lambda: left() == {4, 5} and not jobs._threads)
+    begun(7, process_lost)
+    until(lambda: left() == {4, 5, 7} and not jobs._threads)
     begun(6, gate)
     connected.clear()
     jobs.stop_abandoned()
     now[0] = 61.0
     gate.release()
-    until(lambda: left() == {4, 5, 6})
+    until(lambda: left() == {4, 5, 6, 7})
 
 
 def test_an_owner_who_returns_in_time_keeps_the_job() -> None:
