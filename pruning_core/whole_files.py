@@ -1,18 +1,22 @@
 """Files that are written whole or not at all."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pruning_core.errors import PruningError
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes | str]) -> None:
+def write_files(
+    folder: Path, contents: Mapping[str, bytes | str], instead_of: Collection[str] = ()
+) -> None:
     """Writes all these files into a folder that exists, or none of them.
 
     contents: name of a file -> its bytes, or its text. Each file is written under a temporary name
     and synchronised with the disk; then all are renamed, in their order. A full disk or a killed
-    process leaves no partial file under these names.
+    process leaves no partial file under these names. instead_of: names of files of an earlier
+    result. They are removed before the first file is renamed, so that a process which is killed in
+    this moment leaves files of one result only.
 
     Raises PruningError where a file cannot be written.
     """
@@ -20,6 +24,10 @@ def write_files(folder: Path, contents: Mapping[str, bytes | str]) -> None:
     try:
         for path, content in zip(temporary, contents.values(), strict=True):
             _write_synchronised(path, content)
+        if instead_of:
+            for name in instead_of:
+                (folder / name).unlink(missing_ok=True)
+            _synchronise_names(folder)
         for path, target in temporary.items():
             os.replace(path, target)
         _synchronise_names(folder)

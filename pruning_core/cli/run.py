@@ -47,6 +47,15 @@ from pruning_core.types import Epoch, Finished, GoalRound, Pruned, PruningError,
 from pruning_core.whole_files import write_files
 from pruning_core.workspaces import Workspace
 
+RESULT = (
+    "masks.safetensors",
+    "weights.safetensors",
+    "plan.json",
+    "report.json",
+    "load_masks.py",
+)
+"""The files of a result, besides the dense network where the script reads it."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
@@ -56,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FOLDER",
         help="folder for report.json, plan.json, masks.safetensors, weights.safetensors and "
-        "load_masks.py",
+        "load_masks.py, which replace those of an earlier run",
     )
     parser.add_argument(
         "--start",
@@ -180,7 +189,7 @@ def _write(
         files["load_masks.py"] = script
     if DENSE in script:  # it reads the dense network's answers
         files[DENSE] = weights_safetensors(space.model)
-    write_files(folder, files)
+    write_files(folder, files, RESULT)
 
 
 def _print_values(finished: Finished) -> None:

@@ -13,7 +13,8 @@ from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import note, print_json
 from pruning_core.export import evaluation_dict
 from pruning_core.export.model_card import arrow
-from pruning_core.export.thinned import Making, ThinnedExport, export_thinned
+from pruning_core.export.named_lines import DENSE
+from pruning_core.export.thinned import PURPOSE, Making, ThinnedExport, export_thinned
 from pruning_core.model.mask_files import read_masks
 from pruning_core.model.model_io import copy_model
 from pruning_core.plan import Plan
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             plan, space, *given, round_to=options.round_to, accept_norms=options.accept_norms
         )
     )
-    write_files(folder, made.files)
+    write_files(folder, made.files, PURPOSE.keys() - {DENSE})  # a run's script may read it
     for sentence in (*made.thinned.refused, *made.thinned.notes, *made.left_out):
         note(sentence)
     if options.json:

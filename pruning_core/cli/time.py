@@ -33,6 +33,9 @@ from pruning_core.types import Inputs, PruningError
 from pruning_core.whole_files import write_files
 from pruning_core.workspaces import batch_of
 
+RESULT = ("latency.json", "mixed.pt", "load_mixed.py")
+"""The files of a result."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
@@ -114,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
             mixed = BytesIO()
             torch.save(advice.model.state_dict(), mixed)
             files |= {"mixed.pt": mixed.getvalue(), "load_mixed.py": LOADER}
-        write_files(folder, files)
+        write_files(folder, files, RESULT)
     if options.json:
         print_json(result)
     else:

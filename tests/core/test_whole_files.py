@@ -22,6 +22,25 @@ def test_files_are_replaced_and_links_stay(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.bin", "link.txt"]
 
 
+def test_a_kill_leaves_files_of_one_result_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt", "c.txt", "mine.txt"):
+        (tmp_path / name).write_text("old")
+    rename = os.replace
+    seen = []
+
+    def look(path: Path, target: Path) -> None:
+        rename(path, target)
+        shown = {own.name: own.read_text() for own in tmp_path.glob("[a-z]*")}
+        seen.append(sorted(name for name, text in shown.items() if text == "old"))
+
+    monkeypatch.setattr(os, "replace", look)
+    write_files(tmp_path, {"a.txt": "new", "b.txt": "new"}, ("a.txt", "b.txt", "c.txt"))
+    assert seen == [["mine.txt"], ["mine.txt"]]
+    assert (tmp_path / "b.txt").read_text() == "new"
+
+
 def test_a_device_is_written_directly() -> None:
     write_file(Path("/dev/null"), "text")
     assert not Path("/dev/null").is_file()
