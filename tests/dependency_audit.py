@@ -1,5 +1,6 @@
-"""The installed packages are those that were pinned, fit together, are as they were installed, and
-have no known vulnerability. `make audit`, which `make check` includes.
+"""The installed packages are those that were pinned, fit together, are as they were installed,
+have permissive licences where the app needs them, and no known vulnerability. `make audit`, which
+`make check` includes.
 
     python -m tests.dependency_audit
 
@@ -24,13 +25,28 @@ ROOT = Path(__file__).resolve().parents[1]
 OSV = "https://api.osv.dev/v1/querybatch"
 SECONDS = 10.0
 """A server that does not answer within this time counts as unreachable."""
+RUNTIME = "requirements.txt"
+PERMISSIVE = frozenset(
+    """0BSD|3-Clause BSD License|Apache 2.0|Apache License 2.0|Apache Software License|Apache-2.0
+    Apache-2.0 WITH LLVM-exception|BSD|BSD License|BSD-2-Clause|BSD-3-Clause|BSL-1.0|CC0-1.0|ISC
+    MIT|MIT License|MIT-CMU|PSF-2.0|Zlib""".replace("\n", "|")
+    .replace("    ", "")
+    .split("|")
+)
+"""Names of licences that let anyone use and pass on a package, as packages write them."""
+OTHER_LICENCES = {
+    "certifi": "MPL-2.0; its list of certificates is used unchanged",
+    "cuda-toolkit": "NVIDIA's; a part of torch for GPUs, not of torch for processors",
+    "nvidia-": "NVIDIA's; a part of torch for GPUs, not of torch for processors",
+}
+"""A package, or the start of its name, that may have another licence, and why."""
 
 
-def pinned() -> tuple[Requirement, ...]:
-    """The requirements of every requirements file."""
+def pinned(files: str = "requirements*.txt") -> tuple[Requirement, ...]:
+    """The requirements of every such file."""
     lines = [
         line.partition("#")[0].strip()
-        for path in sorted(ROOT.glob("requirements*.txt"))
+        for path in sorted(ROOT.glob(files))
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     return tuple(Requirement(line) for line in lines if line and not line.startswith("-r"))
@@ -82,6 +98,37 @@ def changed_files(packages: Mapping[str, Distribution]) -> list[str]:
     return sentences
 
 
+def licence(own: Distribution) -> str:
+    """The licence in a package's metadata, as one line; "" where there is none.
+
+    It is the expression, else the classifiers, else the text of the old field if that is a name.
+    """
+    classifiers = own.metadata.get_all("Classifier") or []
+    named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")]
+    text = own.metadata["License"] or ""
+    short = text if len(text) < 60 and "\n" not in text else ""
+    return own.metadata["License-Expression"] or " AND ".join(named) or short
+
+
+def is_permissive(expression: str) -> bool:
+    """Is each part of a licence, or one of its alternatives, in `PERMISSIVE`?"""
+    parts = expression.replace("(", "").replace(")", "").split(" AND ")
+    return all(PERMISSIVE.intersection(part.split(" OR ")) for part in parts)
+
+
+def licences(packages: Mapping[str, Distribution]) -> tuple[list[str], list[str]]:
+    """A table of the packages by licence, and a sentence for each that is not permissive."""
+    rows: dict[str, list[str]] = {}
+    sentences = []
+    for name, own in sorted(packages.items()):
+        stated = licence(own)
+        reason = next((why for start, why in OTHER_LICENCES.items() if name.startswith(start)), "")
+        if not is_permissive(stated) and not reason:
+            sentences.append(f"{name} {own.version} has the licence '{stated}': look at its terms.")
+        rows.setdefault(reason or stated, []).append(f"{name} {own.version}")
+    return [f"{stated}: {', '.join(own)}" for stated, own in sorted(rows.items())], sentences
+
+
 def vulnerabilities(packages: Mapping[str, Distribution]) -> list[str]:
     """A sentence for each package with known vulnerabilities. Raises OSError without a network."""
     versions = {name: own.version.partition("+")[0] for name, own in packages.items()}
@@ -106,6 +153,8 @@ def main() -> int:
     """Prints what is wrong; 1 where something is."""
     packages, sentences = installed(pinned())
     sentences += changed_files(packages)
+    table, refused = licences(installed(pinned(RUNTIME))[0])
+    sentences += refused
     try:
         sentences += vulnerabilities(packages)
         asked = "their known vulnerabilities were asked from api.osv.dev"
@@ -114,6 +163,7 @@ def main() -> int:
         asked = f"known vulnerabilities are NOT checked: api.osv.dev cannot be reached ({reason})"
     for sentence in sentences:
         print(sentence, file=sys.stderr)
+    print("Licences of the packages that the app needs:", *table, sep="\n")
     print(f"{len(packages)} packages: pins, requirements and files compared; {asked}.")
     return int(bool(sentences))
 

@@ -11,7 +11,15 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests import dependency_audit
-from tests.dependency_audit import changed_files, installed, main, pinned, vulnerabilities
+from tests.dependency_audit import (
+    changed_files,
+    installed,
+    is_permissive,
+    licences,
+    main,
+    pinned,
+    vulnerabilities,
+)
 
 
 class Own(Distribution):
@@ -55,8 +63,23 @@ def test_pins_files_and_vulnerabilities(
         assert vulnerabilities(own) == ["mine 1.5 has known vulnerabilities: GHSA-1."]
     assert asked == [[{"package": {"name": "mine", "ecosystem": "PyPI"}, "version": "1.5"}]]
     monkeypatch.setattr(dependency_audit, "OSV", "http://127.0.0.1:9")
-    monkeypatch.setattr(dependency_audit, "pinned", lambda: (Requirement("einops"),))
+    monkeypatch.setattr(dependency_audit, "pinned", lambda *_: (Requirement("einops"),))
     assert main() == 0
     assert "1 packages: pins, requirements and files compared; known vulnerabilities are NOT" in (
-        capsys.readouterr().out
+        said := capsys.readouterr().out
     )
+    assert said.startswith("Licences of the packages that the app needs:\nMIT License: einops ")
+
+
+def test_a_licence_that_is_not_permissive_is_named(tmp_path: Path) -> None:
+    kinds = {
+        "MIT": True,
+        "BSD-3-Clause AND (Apache-2.0 OR GPL-3.0-only)": True,
+        "MIT AND GPL-3.0-only": False,
+        "": False,
+    }
+    assert {kind: is_permissive(kind) for kind in kinds} == kinds
+    own = Own(tmp_path)  # it states no licence
+    table, sentences = licences({"mine": own, "nvidia-mine": own})
+    assert sentences == ["mine 1.5+cpu has the licence '': look at its terms."]
+    assert table[1].startswith("NVIDIA's; ")
