@@ -24,6 +24,7 @@ from explorer.session.demo import demo_note
 from explorer.session.language_and_link import language_and_link, name_language
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
+from explorer.session.turns import turns
 from explorer.session.unavailable import show_unavailable
 from explorer.texts.translate import N_, _
 from explorer.training.elsewhere import runs_elsewhere
@@ -48,6 +49,11 @@ LEARN = "learn"
 
 def show() -> None:
     """Draws the side bar, and the selected page with the side bar's plan."""
+    with turns.turn():
+        _show()
+
+
+def _show() -> None:
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     st.html(STYLE)
     metrics.add("script_runs_total")

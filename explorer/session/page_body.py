@@ -1,6 +1,7 @@
 """The body of a page: a change of its own widgets draws it again without the side bar."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
 
@@ -10,6 +11,7 @@ from explorer.session import cache, page_language, state
 from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import show_errors
 from explorer.session.sidebar import shown_of_ratios
+from explorer.session.turns import turns
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
 
@@ -33,8 +35,9 @@ def page_body(draw: Draw) -> Draw:
     @st.fragment
     @with_kernel_threads
     def body(plan: Plan, space: Workspace, drawn: Drawn) -> None:
-        with show_errors():
-            if state.in_fragment_run():
+        alone = state.in_fragment_run()
+        with turns.turn() if alone else nullcontext(), show_errors():
+            if alone:
                 if not _still_true(drawn, space):
                     st.rerun()
                 page_language.keep_language()

@@ -1,0 +1,58 @@
+"""Runs of pages take turns.
+
+Many runs at once would all end late, because Python computes one at a time: in turn, most end
+early, and the slowest ones earlier than side by side.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PLACES = 2
+"""So many runs compute at a time: Python computes one, and another one can be in a kernel."""
+SECONDS = 1.0
+"""A run that takes longer makes room for another one."""
+
+
+class Turns:
+    """Lets `places` threads pass at a time, in the order in which they came.
+
+    A thread that has its turn for longer than `seconds` no longer counts.
+    """
+
+    def __init__(self, places: int = PLACES, seconds: float = SECONDS) -> None:
+        self._places = places
+        self._seconds = seconds
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._until: dict[object, float] = {}
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A context that the calling thread enters when it is its turn."""
+        own = object()
+        with self._changed:
+            self._waiting.append(own)
+            while (left := self._left()) > 0 or self._waiting[0] is not own:
+                self._changed.wait(left or None)
+            self._waiting.popleft()
+            self._until[own] = time.monotonic() + self._seconds
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._until[own]
+                self._changed.notify_all()
+
+    def _left(self) -> float:
+        """Seconds until a place is free at the latest; 0 where one is."""
+        now = time.monotonic()
+        counted = sorted(until - now for until in self._until.values() if until > now)
+        return counted[-self._places] if len(counted) >= self._places else 0.0
+
+
+turns = Turns()
+"""Of all pages of this server."""
