@@ -250,9 +250,7 @@ def test_a_closed_tab_stops_and_deletes_the_job_after_the_grace_time() -> None:
 
 
 def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path) -> None:
-    """After the end of the server or of its process, or without an open page; not when it ended
-    itself or was stopped.
-    """
+    """After a restart of the server or without an open page; not when it ended or was stopped."""
     now = [0.0]
     connected = {"ann"}
     jobs = JobQueue(connected.__contains__, Limits(grace_seconds=60), clock=lambda: now[0])
@@ -267,9 +265,6 @@ def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path)
 
     def fail() -> Iterator[object]:
         raise PruningError("No.")
-
-    def process_lost() -> Iterator[object]:
-        raise MeansFailed("Its process was ended.")
 
     for number, make in enumerate((lambda: iter([1]), fail)):
         begun(number, make)
@@ -287,14 +282,24 @@ def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path)
     jobs.close(0)
     gate.release()
     until(lambda: left() == {4, 5} and not jobs._threads)
-    begun(7, process_lost)
-    until(lambda: left() == {4, 5, 7} and not jobs._threads)
     begun(6, gate)
     connected.clear()
     jobs.stop_abandoned()
     now[0] = 61.0
     gate.release()
-    until(lambda: left() == {4, 5, 6, 7})
+    until(lambda: left() == {4, 5, 6})
+
+
+def test_the_folder_of_a_job_whose_process_was_ended_stays(tmp_path: Path) -> None:
+    def process_lost() -> Iterator[object]:
+        raise MeansFailed("Its process was ended.")
+
+    folders = Jobs(tmp_path)
+    carried = folders.begin("0" * 12, {"number": 0})
+    job = JobQueue().start("ann", "train", "Fine-tuning", process_lost, None, carried)
+    until(lambda: not job.active)
+    assert job.snapshot().error == "Its process was ended."
+    assert [own.id for own in folders.interrupted()] == ["0" * 12]
 
 
 def test_an_owner_who_returns_in_time_keeps_the_job() -> None:
