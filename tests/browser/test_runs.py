@@ -6,7 +6,7 @@ so does the page (tests/explorer/pages/methods/test_page.py).
 
 from playwright.sync_api import Locator, Page
 
-from tests.browser.app_page import go, no_traceback
+from tests.browser.app_page import go, no_traceback, slide
 from tests.browser.conftest import LONG, Console, OpenPage
 
 ENDLESS = "finetune?model=vgg&fine_tune=epochs~200"
@@ -25,9 +25,10 @@ def started(page: Page) -> Locator:
 
 def test_a_run_goes_on_until_its_browser_stops_it(open_page: OpenPage, console: Console) -> None:
     """While other widgets are used, and in a new tab when the first is closed, which keeps nothing
-    of the page, as a reload does; another browser has no run.
+    of the page, as a reload does; another browser has no run, also when its page is drawn anew.
     """
     page = open_page(ENDLESS)
+    other = open_page(ENDLESS, another=True)
     console.clear()  # Streamlit asks for its files below a page's address first
     stop = started(page)
     page.locator(".st-key-sparsity").get_by_role("slider").press("ArrowRight")
@@ -40,12 +41,13 @@ def test_a_run_goes_on_until_its_browser_stops_it(open_page: OpenPage, console: 
     page.close()
     stop = button(reopened, "tune_stop")
     stop.wait_for(timeout=LONG)
-    other = open_page("finetune?" + reopened.url.partition("?")[2], another=True)
-    other.get_by_text("No run yet").wait_for(timeout=LONG)
+    slide(other, "sparsity", 1)
+    other.get_by_text("No run yet").wait_for()
     console.listen(reopened)
     console.clear()  # as above
     stop.click()
     reopened.get_by_text("The run was stopped").wait_for(timeout=LONG)
+    slide(other, "sparsity", -1)
     other.get_by_text("No run yet").wait_for()
     no_traceback(reopened, console)
     no_traceback(other, console)
