@@ -1,11 +1,12 @@
 """Batch-norm statistics measured again, which pruning makes necessary."""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.model_io import call, sample_count, to_device
+from pruning_core.model.model_io import call, copy_model, sample_count, to_device
 from pruning_core.types import Inputs, PruningError
 
 
@@ -60,3 +61,31 @@ def measure_again(work: nn.Module, batches: Iterable[tuple[Inputs, Tensor]]) -> 
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     work.eval()
+
+
+class BatchNorms:
+    """`measure_again` on one network for one set of replaced parameters after another.
+
+    One copy of the network serves all of them; one thread at a time uses it.
+    """
+
+    def __init__(self, model: nn.Module, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        self._dense = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._work = copy_model(model)
+        self._own = dict(self._work.named_parameters())
+        self._batches = list(batches)
+        self._replaced: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+
+    def measured(self, replacements: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The buffers of the network with these parameters, by name. Raises as `measure_again`."""
+        with self._lock, torch.no_grad():
+            for name in self._replaced - replacements.keys():
+                self._own[name].copy_(self._dense[name])
+            for name, buffer in self._work.named_buffers():
+                buffer.copy_(self._dense[name])  # a network may change its buffers when called
+            for name, tensor in replacements.items():
+                self._own[name].copy_(tensor)
+            self._replaced = frozenset(replacements)
+            measure_again(self._work, self._batches)
+            return {name: buffer.clone() for name, buffer in self._work.named_buffers()}
