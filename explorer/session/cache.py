@@ -1,15 +1,16 @@
 """The caches that all sessions share. Each function's key is the text of all that it depends on.
 
-Only this module uses `st.cache_data` and `st.cache_resource`. All functions raise PruningError or
-DataMissing; errors are not cached. Sessions and background jobs share the tensors: read them, never
-write to them. So nothing here needs a lock: `evaluate` only reads the model, `IncrementalForward`
-has its own lock, and `fine_tune`, `scan`, `apply_masks` and `pruned_copy` work on copies.
+Only this module uses `st.cache_resource`. All functions raise PruningError or DataMissing; errors
+are not cached. Sessions and background jobs share the results: read them, never write to them. So
+nothing here needs a lock: `evaluate` only reads the model, `IncrementalForward` has its own lock,
+and `fine_tune`, `scan`, `apply_masks` and `pruned_copy` work on copies.
 """
 
 import atexit
 import gc
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, wraps
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
-from torch import nn
+from torch import Tensor, nn
 
 from explorer import metrics
 from explorer.jobs.job import MakeEvents
@@ -28,6 +29,7 @@ from explorer.jobs.queue import JobQueue
 from explorer.jobs.work import Events, Keep, Work
 from explorer.limits import limits
 from explorer.session import runnable_plan as runnable
+from explorer.session.kept_results import KeptResults
 from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
 from explorer.texts.translate import N_, language
@@ -43,8 +45,9 @@ from pruning_core.history import History, history_root
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.plan import Plan
-from pruning_core.repairs import NONE
+from pruning_core.repairs import BN, NONE
 from pruning_core.studies import fingerprint as _fingerprint
+from pruning_core.training.batch_norm import BatchNorms
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
@@ -57,32 +60,22 @@ RETRY_SECONDS = 60.0
 
 
 def cached(
-    key: Callable[..., object], entries: int, *, copied: bool = False
+    key: Callable[..., object], entries: int
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Keeps a function's last `entries` results, under the text (repr) of `key(*arguments)`.
 
-    Text, because Streamlit hashes a dataclass inside another by its fields and not by its type.
-    The number of every workspace among the arguments is part of the key: a network that is opened
-    again, perhaps from other files, gets no results of before.
-
-    copied: each caller receives its own copy (`st.cache_data`). Else all callers share one object
-    (`st.cache_resource`).
+    All callers share one object. The number of every workspace among the arguments is part of the
+    key: a network that is opened again, perhaps from other files, gets no results of before.
     """
-    store = st.cache_data if copied else st.cache_resource
 
     def decorate(compute: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        def compute_missing(text: str, _compute: Callable[[], Result]) -> Result:
-            return _compute()
-
-        # Streamlit has one cache per module, name and source text of a function.
-        compute_missing.__qualname__ = compute.__qualname__
-        results = store(max_entries=entries, show_spinner=False)(compute_missing)
+        results: KeptResults[Result] = KeptResults(entries)
 
         @wraps(compute)
         def look_up(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             spaces = [number_of(part) for part in args if isinstance(part, Workspace)]
             text = repr((key(*args, **kwargs), spaces))
-            return results(text, lambda: compute(*args, **kwargs))
+            return results.get(text, lambda: compute(*args, **kwargs))
 
         return look_up
 
@@ -214,6 +207,7 @@ def retry_missing() -> None:
     _workspaces().retry_missing()
 
 
+@cached(lambda plan, space: (plan.granularity, plan.criterion, plan.seed), 64)
 def prunable(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """The layers that the plan can prune, and for each other layer a sentence why not."""
     return resolved_plan.prunable(
@@ -232,10 +226,15 @@ def groups(plan: Plan, space: Workspace) -> GroupScores:
     return pipeline.group_scores_of(plan, space)[1]
 
 
-@cached(lambda plan, space: mask_key(plan), 64, copied=True)
-def ratios(plan: Plan, space: Workspace) -> Ratios:
+@cached(lambda plan, space: mask_key(plan), 64)
+def _ratios(plan: Plan, space: Workspace) -> Ratios:
     """The fraction removed from each layer."""
     return plan.resolve(space).ratios(groups(plan, space))
+
+
+def ratios(plan: Plan, space: Workspace) -> Ratios:
+    """The fraction removed from each layer: a dictionary of the caller's own."""
+    return dict(_ratios(plan, space))
 
 
 def requested_by_hand(plan: Plan, space: Workspace) -> float | None:
@@ -287,12 +286,13 @@ def cached_detail(make: Callable[[], Result], space: Workspace, *parts: object) 
     return make()
 
 
-@cached(lambda plan, space: mask_key(plan), 64, copied=True)
+@cached(lambda plan, space: mask_key(plan), 64)
 def report(plan: Plan, space: Workspace) -> Report:
     """The computed counts of the masked model."""
     return pipeline.counts(plan, space, masks(plan, space))
 
 
+@cached(lambda space: "", 8)
 def dense_report(space: Workspace) -> Report:
     """The computed counts of the base model."""
     return measure(space.model, space.layers, {})
@@ -339,7 +339,7 @@ def test_split(plan: Plan, space: Workspace) -> Split:
     return pipeline.final_test_split(plan, space)
 
 
-@cached(_probe_key, 16, copied=True)
+@cached(_probe_key, 16)
 def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The base model on the probe."""
     return Judge.of(space.dataset).evaluate(space.model, probe(plan, space))
@@ -353,17 +353,31 @@ def _incremental_forward(plan: Plan, space: Workspace) -> IncrementalForward:
     return IncrementalForward(model, split, budget=BUDGET // 2, judge=judge)
 
 
-@cached(lambda plan, space: (repair_key(plan), plan.probe), 256, copied=True)
+@cached(lambda plan, space: (plan.model, plan.dataset, plan.norms, plan.calibration), 2)
+def _batch_norms(plan: Plan, space: Workspace) -> BatchNorms:
+    resolved = plan.resolve(space)
+    return BatchNorms(resolved.space.model, resolved.calibration_batches())
+
+
+@cached(lambda plan, space: (repair_key(plan), plan.probe), 256)
 def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The pruned and repaired model on the probe.
 
     The numbers are those of `evaluate`, but only the layers after a changed weight are computed.
     """
     forward = _incremental_forward(plan, space)
-    return forward.evaluation(plan.resolve(space).pruned_tensors(masks(plan, space)))
+    return forward.evaluation(_pruned_tensors(plan, space))
 
 
-@cached(lambda plan, space: (repair_key(plan), _test_key(plan, space)), 256, copied=True)
+def _pruned_tensors(plan: Plan, space: Workspace) -> dict[str, Tensor]:
+    """The tensors of the pruned and repaired model that differ from the base model's."""
+    if plan.repair != BN or pipeline.repair_note(plan, space) is not None:
+        return plan.resolve(space).pruned_tensors(masks(plan, space))
+    masked = replace(plan, repair=NONE).resolve(space).pruned_tensors(masks(plan, space))
+    return masked | _batch_norms(plan, space).measured(masked)
+
+
+@cached(lambda plan, space: (repair_key(plan), _test_key(plan, space)), 256)
 def test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The pruned and repaired model on the test split."""
     judge = Judge.of(space.dataset)

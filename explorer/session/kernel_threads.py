@@ -1,7 +1,8 @@
 """The server's number of kernel threads, in every thread that draws."""
 
 from collections.abc import Callable
-from functools import wraps
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
 from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
@@ -21,3 +22,20 @@ def with_kernel_threads(draw: Callable[P, R]) -> Callable[P, R]:
         return draw(*args, **kwargs)
 
     return drawn
+
+
+MOST_BESIDE = 64
+"""So many sessions compute beside what they draw; more of them wait."""
+
+
+def beside(compute: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    """Computes in another thread with the same number of kernel threads, while a page is drawn."""
+    return _threads().submit(compute, *args, **kwargs)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that stay: to start one takes as long as some parts of a page."""
+    return ThreadPoolExecutor(
+        MOST_BESIDE, "beside", initializer=set_kernel_threads, initargs=(thread_count(),)
+    )

@@ -15,6 +15,7 @@ labels uses `address_choice`, since labels are in the page's language.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -104,7 +105,13 @@ def take_change() -> None:
 
 def plan() -> Plan:
     """The session's plan as the user set it. `sidebar.render` returns the part that can run."""
-    return Plan.from_json(st.session_state[_PLAN]) if _PLAN in st.session_state else Plan()
+    return _read(st.session_state[_PLAN]) if _PLAN in st.session_state else Plan()
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> Plan:
+    """A page asks for its plan a dozen times in a run."""
+    return Plan.from_json(text)
 
 
 def set_plan(new: Plan) -> None:

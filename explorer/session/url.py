@@ -25,6 +25,7 @@ KEYS = {field.name: OTHER_KEYS.get(field.name, field.name) for field in fields(P
 """A field of Plan -> its parameter."""
 PARAMS = (*KEYS.values(), "layer")
 """The parameters of an address: the plan's fields and the selected layer."""
+DEFAULT = Plan()
 OPENING = {"sparsity": "0.2"}
 """What an address without parameters stands for: at 20%, granularities differ clearly.
 
@@ -44,11 +45,10 @@ KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
 
 def write(plan: Plan) -> dict[str, str]:
     """The parameters of a plan. A field with its default value is left out."""
-    default = Plan()
     return {
         KEYS[field.name]: _text(getattr(plan, field.name))
         for field in fields(Plan)
-        if getattr(plan, field.name) != getattr(default, field.name)
+        if getattr(plan, field.name) != getattr(DEFAULT, field.name)
     }
 
 
