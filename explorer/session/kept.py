@@ -17,6 +17,7 @@ from pruning_core.zoo.uploads import is_upload_name, uploads
 
 PARENT = "history parent"
 KEPT = "history kept"
+SAYS_KEPT = "says kept"
 
 
 def new_run(kind: str, plan: Plan, space: Workspace) -> Run:
@@ -41,6 +42,7 @@ def keep_button(plan: Plan, space: Workspace) -> None:
         return
     why = from_core(history.read_only)
     kept = state.stored(KEPT, "") == plan.to_json()
+    state.store(SAYS_KEPT, kept)
     pressed = st.button(
         _("Kept") if kept else _("Keep this run"),
         key="keep_plan",
@@ -57,6 +59,11 @@ def keep_button(plan: Plan, space: Workspace) -> None:
         with st.spinner(_("Keeping …")):
             _keep(plan, space)
         st.rerun()
+
+
+def says_kept() -> bool:
+    """Does the button say that the plan is kept?"""
+    return state.stored(SAYS_KEPT, False)
 
 
 def _keep(plan: Plan, space: Workspace) -> None:

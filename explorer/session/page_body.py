@@ -1,21 +1,34 @@
-"""The body of a page: a change of its own widgets draws it again without the side bar."""
+"""The body of a page and its parts: a change of a widget draws again what it changes, no more.
+
+The side bar is drawn by a run of the whole app. The body is a fragment, and so is each of its
+parts. `change_and_draw`, in a widget's callback, chooses the smallest that shows the change.
+"""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import wraps
+from typing import TypeVar
 
 import streamlit as st
 
 from explorer.session import cache, page_language, state
 from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import show_errors
-from explorer.session.sidebar import shown_of_ratios
+from explorer.session.shown_of_plan import shown_of_plan
 from explorer.session.turns import turns
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
 
 Draw = Callable[[Plan, Workspace], None]
+Result = TypeVar("Result")
+BODY = "body"
+SHOWN = "body shown"
+DRAWN = "side bar drawn"
+_bodies: dict[str, "Body"] = {}
+"""The bodies of all pages, by the module of their page."""
+_body_runs: ContextVar[bool] = ContextVar("body runs", default=False)
 
 
 @dataclass(frozen=True)
@@ -26,44 +39,155 @@ class Drawn:
     problems: tuple[str, ...]
 
 
-def page_body(draw: Draw) -> Draw:
+@dataclass(frozen=True)
+class Body:
+    """What shows the ratios and the sparsity on a page.
+
+    parts: keys of parts, in the order of drawing; more: does anything else show them at the moment?
+    begin: called before the parts are drawn, to compute beside them.
+    """
+
+    parts: tuple[str, ...]
+    more: Callable[[], bool]
+    begin: Callable[[Plan, Workspace], object]
+
+
+def page_body(shows_ratios: Body) -> Callable[[Draw], Draw]:
     """Makes a page's `render` a fragment.
 
     The whole app runs again where a change of the body changes the side bar or the notes too.
     """
 
-    @st.fragment
-    @with_kernel_threads
-    def body(plan: Plan, space: Workspace, drawn: Drawn) -> None:
-        alone = state.in_fragment_run()
-        with turns.turn() if alone else nullcontext(), show_errors():
-            if alone:
-                if not _still_true(drawn, space):
-                    st.rerun()
-                page_language.keep_language()
-                state.take_change()
-                plan = cache.runnable_plan(state.plan(), space)[0]
-            draw(plan, space)
+    def decorate(draw: Draw) -> Draw:
+        _bodies[draw.__module__] = shows_ratios
 
-    @wraps(draw)
-    def render(plan: Plan, space: Workspace) -> None:
-        body(plan, space, _drawn_now())
+        @st.fragment(key=BODY)
+        @with_kernel_threads
+        def body(plan: Plan, space: Workspace) -> None:
+            forget_body()
+            running = _body_runs.set(True)
+            try:
+                alone = state.in_fragment_run()
+                with _turn(alone), show_errors():
+                    if alone:
+                        if not _still_true(space):
+                            st.rerun()
+                        plan = _plan_now(space)
+                    draw(plan, space)
+                    state.store(SHOWN, draw.__module__)
+            finally:
+                _body_runs.reset(running)
 
-    return render
+        @wraps(draw)
+        def render(plan: Plan, space: Workspace) -> None:
+            state.store(DRAWN, _drawn_now())
+            body(plan, space)
+
+        return render
+
+    return decorate
+
+
+def part(
+    key: str, *, parallel: bool = False
+) -> Callable[[Callable[[Plan, Workspace], Result]], Callable[[Plan, Workspace], Result | None]]:
+    """Makes a part of a body a fragment. Drawn alone, it gets the plan of that moment.
+
+    parallel: beside the rest, where the whole app runs. None after an error, which is shown.
+    """
+
+    def decorate(
+        draw: Callable[[Plan, Workspace], Result],
+    ) -> Callable[[Plan, Workspace], Result | None]:
+        @st.fragment(key=key, parallel=parallel)
+        @with_kernel_threads
+        @wraps(draw)
+        def drawn(plan: Plan, space: Workspace) -> Result | None:
+            alone = is_alone()
+            with _turn(alone), show_errors():  # after an error, which it shows: no result
+                return draw(_plan_now(space) if alone else plan, space)
+
+        return drawn
+
+    return decorate
+
+
+def is_alone() -> bool:
+    """Is a part drawn without the body?"""
+    return state.in_fragment_run() and not _body_runs.get()
+
+
+def change_and_draw(
+    space: Workspace | None, change: Callable[..., None], *args: object, slider: bool = False
+) -> None:
+    """Carries out a change, and draws what shows it. Call it as a widget's callback.
+
+    slider: the widget is the side bar's slider, which shows the change itself. The whole app runs
+    again where the side bar shows the change elsewhere.
+    """
+    layer = state.selected_layer()
+    body = shown_body()
+    change(*args)
+    if body is None or space is None:
+        return  # no body is drawn
+    if not _still_true(space, slider=slider):
+        st.rerun()
+    if state.selected_layer() != layer or body.more():
+        st.rerun(BODY)
+    body.begin(cache.runnable_plan(state.plan(), space)[0], space)
+    st.rerun(body.parts)
+
+
+def draw_body(change: Callable[..., None] | None = None, *args: object) -> None:
+    """As `change_and_draw`, for a change that the whole body shows and the side bar does not."""
+    if change is not None:
+        change(*args)
+    if shown_body() is not None:
+        st.rerun(BODY)
+
+
+def shown_body() -> Body | None:
+    """The body that this session's page shows; None before it is drawn, and on other pages."""
+    return _bodies.get(state.stored(SHOWN, ""))
+
+
+def forget_body() -> None:
+    """Call it in every run of the whole app, before the body is drawn."""
+    state.store(SHOWN, "")
+
+
+def _turn(alone: bool) -> AbstractContextManager[None]:
+    """A turn for what is drawn alone; a run of the whole app has one."""
+    return turns.turn() if alone else nullcontext()
+
+
+def _plan_now(space: Workspace) -> Plan:
+    """The plan in a run of a fragment alone, whose arguments are those of an earlier run."""
+    page_language.keep_language()
+    state.take_change()
+    return cache.runnable_plan(state.plan(), space)[0]
 
 
 def _drawn_now() -> Drawn:
     return Drawn(state.plan(), state.problems())
 
 
-def _still_true(drawn: Drawn, space: Workspace) -> bool:
-    """Does the side bar say the same about the plan as it is now?"""
+def _still_true(space: Workspace, *, slider: bool = False) -> bool:
+    """Does the side bar say the same about the plan as it is now? Then this plan is the drawn one.
+
+    slider: it shows the plan's sparsity already.
+    """
     now = _drawn_now()
-    return now == drawn or (
-        _without_hand(now) == _without_hand(drawn)
-        and shown_of_ratios(now.plan, space) == shown_of_ratios(drawn.plan, space)
+    drawn: Drawn = state.stored(DRAWN, now)
+    true = now == drawn or (
+        _without_ratios(now) == _without_ratios(drawn)
+        and shown_of_plan(now.plan, space, slider=slider)
+        == shown_of_plan(drawn.plan, space, slider=slider)
     )
+    if true:
+        state.store(DRAWN, now)
+    return true
 
 
-def _without_hand(drawn: Drawn) -> Drawn:
-    return replace(drawn, plan=replace(drawn.plan, overrides=(), edits=()))
+def _without_ratios(drawn: Drawn) -> Drawn:
+    return replace(drawn, plan=replace(drawn.plan, sparsity=0.0, overrides=(), edits=()))

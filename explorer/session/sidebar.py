@@ -9,18 +9,19 @@ from torch import nn
 from explorer.session import cache, state, upload_dialog
 from explorer.session.axis_forms import UNAVAILABLE, granularity_form, ignored_words, schedule_form
 from explorer.session.idle_choices import (
-    all_by_hand,
     decided_by_hand,
     idle_repairs,
     ignored_by,
 )
 from explorer.session.network_form import network_form
 from explorer.session.notices import plain
+from explorer.session.page_body import change_and_draw, forget_body
+from explorer.session.shown_of_plan import between_steps, slider_state
 from explorer.session.url import is_upload
 from explorer.texts.formats import percent, whole_percent
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.translate import N_, _, from_core
-from pruning_core.allocation import ALLOCATIONS, total_ratio
+from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
 from pruning_core.model.kept_norms import ALL, KEPT
@@ -58,6 +59,7 @@ def render(page: str) -> Choice:
 
     page: the path of the page beside it; choices that it does not use are disabled.
     """
+    forget_body()
     plan = _replace_unknown_names(state.plan())
     space = None
     notes = _warnings((*state.problems(), *read_subjects()[1]))
@@ -84,14 +86,6 @@ def render(page: str) -> Choice:
         plan, unused = cache.runnable_plan(state.plan(), space)
         notes += _warnings(unused)
     return Choice(plan, space, notes)
-
-
-def shown_of_ratios(plan: Plan, space: Workspace) -> tuple[object, ...]:
-    """All that the side bar, and the notes above the page, show of ratios and edits by hand."""
-    fraction, reason = _slider_state(plan, space)
-    back = bool(reason and plan.overrides)
-    unused = cache.runnable_plan(plan, space)[1]
-    return fraction, reason, back, decided_by_hand(plan, space), unused
 
 
 def known_names() -> dict[str, tuple[str, ...]]:
@@ -208,7 +202,7 @@ def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:
 
 def _sparsity(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -> None:
     """The slider of the global sparsity. Where it has no effect it is disabled, with the reason."""
-    fraction, reason = _slider_state(plan, space)
+    fraction, reason = slider_state(plan, space)
     if unused := ignored_words("sparsity", ignored):
         fraction, reason = plan.sparsity, unused
     state.set_widget("sparsity", whole_percent(fraction))
@@ -221,7 +215,9 @@ def _sparsity(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -
         key="sparsity",
         help=HELP["sparsity"],
         disabled=bool(reason),
-        on_change=_sparsity_changed,
+        on_change=change_and_draw,
+        args=(space, _sparsity_changed),
+        kwargs={"slider": True},
     )
     if reason:
         st.caption(reason)
@@ -234,35 +230,11 @@ def _sparsity(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -
                 on_click=state.set_ratios,
                 args=({},),
             )
-    elif abs(100 * fraction - whole_percent(fraction)) > 1e-6:
+    elif between_steps(fraction):
         requested = percent(fraction)
         st.caption(
             _("The plan requests {sparsity}; this slider has steps of 1%.", sparsity=requested)
         )
-
-
-def _slider_state(plan: Plan, space: Workspace | None) -> tuple[float, str]:
-    """The fraction that the slider shows, and why it has no effect ("" where it has one)."""
-    g = granularity(plan.granularity)
-    if g.fixed_ratio is not None:
-        return g.fixed_ratio, _(
-            "{granularity} removes {ratio} of every layer, so this slider has no effect.",
-            granularity=from_core(g.label),
-            ratio=percent(g.fixed_ratio),
-        )
-    if space is not None and all_by_hand(plan, space):
-        requested = total_ratio(cache.prunable(plan, space)[0], dict(plan.overrides))
-        return requested, _(
-            "Every layer's ratio is set by hand. Together they request {ratio}, "
-            "so this slider has no effect.",
-            ratio=percent(requested),
-        )
-    if not ALLOCATIONS[plan.allocation].uses_target:
-        return plan.sparsity, _(
-            "With the allocation Manual each layer has its own slider on the Explore page, "
-            "so this slider has no effect."
-        )
-    return plan.sparsity, ""
 
 
 def _start(plan: Plan, space: Workspace) -> None:

@@ -11,7 +11,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from explorer.jobs.work import Work
-from explorer.session import cache
+from explorer.session import cache, page_body
 from tests.explorer.driven import opened, page, run
 
 MAX_SECONDS = 90
@@ -42,6 +42,18 @@ def _as_from_a_process(work: Work) -> Iterator[object]:
 def _jobs_as_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that pages send to worker processes and receive from them can be pickled."""
     monkeypatch.setattr(Work, "here", _as_from_a_process)
+
+
+@pytest.fixture
+def drawn_in_parts() -> None:
+    """After a change, AppTest has the elements of the parts that show it, and no others."""
+
+
+@pytest.fixture(autouse=True)
+def _drawn_whole(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest has the elements of the last run only: in other tests the whole page runs."""
+    if "drawn_in_parts" not in request.fixturenames:
+        monkeypatch.setattr(page_body, "shown_body", lambda: None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from torch import Tensor
 from explorer.charts.raster import enlarged
 from explorer.session import cache, state
 from explorer.session.notices import plain
+from explorer.session.page_body import draw_body
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
 from pruning_core.plan import Plan
@@ -30,7 +31,15 @@ def image_chooser(plan: Plan, space: Workspace) -> DeltaGenerator:
     state.keep_widget(KEY)
     state.limit_widget(KEY, most)
     place = st.container(key="picture")
-    st.number_input(_("Image"), 0, most, key=KEY, bind="query-params", label_visibility="collapsed")
+    st.number_input(
+        _("Image"),
+        0,
+        most,
+        key=KEY,
+        bind="query-params",
+        label_visibility="collapsed",
+        on_change=draw_body,
+    )
     number = chosen_image(plan, space)
     picture = _picture(plan, space, number)
     if picture is not None:
@@ -74,6 +83,8 @@ def answers(plan: Plan, space: Workspace, now: Evaluation) -> None:
     changed = (before.predictions != after.predictions).nonzero().flatten().tolist()
     if changed:
         _next_changed(changed, number, len(after.predictions))
+    else:
+        st.empty()  # the button's place
 
 
 def _next_changed(changed: list[int], number: int, total: int) -> None:
@@ -88,8 +99,8 @@ def _next_changed(changed: list[int], number: int, total: int) -> None:
             changed=len(changed),
             total=total,
         ),
-        on_click=state.set_widget,
-        args=(KEY, later),
+        on_click=draw_body,
+        args=(state.set_widget, KEY, later),
         width="stretch",
     )
 

@@ -7,11 +7,12 @@ import streamlit as st
 
 from explorer.charts.score_bars import score_bars, score_bars_html
 from explorer.components.mask_lab import Edit, LabDetail, Result, lab_view, mask_lab
-from explorer.pages.explore.layer_details import filter_of
 from explorer.pages.explore.layer_facts import LayerFacts, layer_facts
 from explorer.pages.explore.layer_table import layer_picker
-from explorer.pages.explore.look_closer import look_closer
 from explorer.session import cache, state
+from explorer.session.arrow_tables import show_pairs
+from explorer.session.page_body import change_and_draw, part
+from explorer.session.shown_layer import shown_layer
 from explorer.texts.formats import percent, shape
 from explorer.texts.help import HELP
 from explorer.texts.translate import _, from_core, in_a_row, n_
@@ -30,7 +31,7 @@ def layer_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -
     """
     controls = st.container(horizontal=True, vertical_alignment="center")
     with controls:
-        layer_picker([known.name for known in space.layers], layer.name)
+        layer_picker(space, layer.name)
         _buttons(plan, space, layer, refusal)
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
     _lab(plan, space, layer, ratio, prunable=refusal is None)
@@ -40,8 +41,11 @@ def layer_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -
     )
 
 
-def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """Draws what is below the lab: scores, numbers, and closer looks. refusal: as `layer_lab`."""
+@part("layer_panel")
+def layer_panel(plan: Plan, space: Workspace) -> None:
+    """Draws the group scores and the numbers of the layer that the page shows."""
+    layer = shown_layer(plan, space)
+    refusal = cache.prunable(plan, space)[1].get(layer.name)
     facts = _facts(plan, space, layer, refusal)
     if broken := facts.broken(granularity(plan.granularity)):
         st.warning(
@@ -57,7 +61,6 @@ def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None)
         _histogram(plan, facts, refusal)
     with below.cell():
         _numbers(facts)
-    look_closer(plan, space, layer, refusal, None if refusal else _selected_filter(plan, layer))
 
 
 def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: bool) -> None:
@@ -74,7 +77,7 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: 
         ratio=ratio,
         edits=edits,
         key="lab",
-        on_report=partial(_take_over, layer.name),
+        on_report=partial(change_and_draw, space, _take_over, layer.name),
         detail=detail,
         waiting=unused,
         network=f"{plan.model} {plan.dataset}",
@@ -102,16 +105,6 @@ def _take_over(name: str, result: Result) -> None:
         state.set_hand_edits(name, g.name, result.edits)
     if result.selected is not None:
         state.store("group", (name, g.name, *result.selected))
-
-
-def _selected_filter(plan: Plan, layer: Layer) -> int | None:
-    """The filter of the group that was selected last in the lab, if it is in this layer."""
-    name, granularity_name, scope, group = state.stored("group", ("", "", 0, 0))
-    return (
-        filter_of(layer, granularity(granularity_name), scope, group)
-        if (name, granularity_name) == (layer.name, plan.granularity)
-        else None
-    )
 
 
 def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> LayerFacts:
@@ -162,8 +155,8 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             key="lock",
             help=HELP["lock"],
             disabled=own or refusal is not None or fixed,
-            on_click=state.set_ratio,
-            args=(layer.name, ratio),
+            on_click=change_and_draw,
+            args=(space, state.set_ratio, layer.name, ratio),
         )
         st.button(
             _("Reset"),
@@ -171,8 +164,8 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             key="reset",
             help=HELP["reset"],
             disabled=not own,
-            on_click=state.set_ratio,
-            args=(layer.name, None),
+            on_click=change_and_draw,
+            args=(space, state.set_ratio, layer.name, None),
         )
         st.button(
             _("Reset all ({n})", n=len(by_hand)),
@@ -180,8 +173,8 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             key="reset_all",
             help=HELP["reset_all"],
             disabled=not by_hand,
-            on_click=state.set_ratios,
-            args=({},),
+            on_click=change_and_draw,
+            args=(space, state.set_ratios, {}),
         )
 
 
@@ -235,4 +228,4 @@ def _numbers(facts: LayerFacts) -> None:
     if layer.bn:
         rows[_("Batch norm after it")] = layer.bn
     alt = _("Counts and statistics of {layer}.", layer=layer.name)
-    st.table(rows | facts.statistics, border="horizontal", alt=alt)
+    show_pairs(rows | facts.statistics, alt)

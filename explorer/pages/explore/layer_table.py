@@ -1,13 +1,17 @@
 """The table of all layers; its selected row is the layer that is drawn."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
 import streamlit as st
 
 from explorer.pages.explore.folded import folded
-from explorer.session import state
+from explorer.session import cache, state
+from explorer.session.arrow_tables import records
+from explorer.session.page_body import change_and_draw, part
+from explorer.session.shown_layer import shown_layer
 from explorer.texts.formats import LAYER_KINDS, percent, shape
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import granularity, supports
@@ -97,19 +101,20 @@ def _decided_by(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
     return _("allocation") if g.fixed_ratio is None else from_core(g.label)
 
 
-def layer_table(
-    plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str], chosen: str
-) -> None:
-    """Draws the table with the chosen layer's row selected."""
+@part(KEY)
+def layer_table(plan: Plan, space: Workspace) -> None:
+    """Draws the table with the shown layer's row selected."""
+    prunable, reasons = cache.prunable(plan, space)
+    report = cache.report(plan, space) if prunable else None
     names = [layer.name for layer in space.layers]
-    state.set_selected_row(KEY, names.index(chosen))
+    state.set_selected_row(KEY, names.index(shown_layer(plan, space).name))
     st.dataframe(
-        table(plan, space, report, reasons),
+        records(table(plan, space, report, reasons), numbers=("Removed",)),
         key=KEY,
         column_config=columns(max(map(len, names))),
         hide_index=True,
         height=int((min(len(names), ROWS + 0.5) + 1) * ROW_HEIGHT + 3),
-        on_select=lambda: _row_chosen(names),
+        on_select=partial(change_and_draw, space, _row_chosen, names),
         selection_mode="single-row-required",
         placeholder=_("not pruned"),
         alt=_(
@@ -148,11 +153,16 @@ def fixed_parameters(space: Workspace) -> None:
     )
 
 
-def layer_picker(names: list[str], chosen: str) -> None:
+def layer_picker(space: Workspace, chosen: str) -> None:
     """A select box of the layers, for the keyboard."""
     state.set_widget("layer_choice", chosen)
     st.selectbox(
-        _("Layer"), names, key="layer_choice", label_visibility="collapsed", on_change=_picked
+        _("Layer"),
+        [layer.name for layer in space.layers],
+        key="layer_choice",
+        label_visibility="collapsed",
+        on_change=change_and_draw,
+        args=(space, _picked),
     )
 
 

@@ -8,11 +8,15 @@ from explorer.pages.explore.dropout_panel import dropout_panel
 from explorer.pages.explore.feature_maps import feature_maps_panel
 from explorer.pages.explore.filter_panel import filter_panel, follow
 from explorer.pages.explore.granularity_panel import granularity_panel
+from explorer.pages.explore.layer_details import filter_of
+from explorer.session import cache, state
 from explorer.session.address_choice import address_choice
-from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import show_errors
+from explorer.session.page_body import part
+from explorer.session.shown_layer import shown_layer
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
+from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
@@ -45,16 +49,18 @@ HINT = N_(
 )
 
 
-@st.fragment(parallel=True)
-@with_kernel_threads
-def look_closer(
+@part("look_closer", parallel=True)
+def look_closer(plan: Plan, space: Workspace) -> None:
+    """Draws the choice of a view and the view, of the layer that the page shows."""
+    layer = shown_layer(plan, space)
+    refusal = cache.prunable(plan, space)[1].get(layer.name)
+    closer_look(plan, space, layer, refusal, None if refusal else _selected_filter(plan, layer))
+
+
+def closer_look(
     plan: Plan, space: Workspace, layer: Layer, refusal: str | None, chosen: int | None = None
 ) -> None:
-    """Draws the choice of a view and the view.
-
-    refusal: why the plan cannot prune the layer; chosen: the filter to show. It runs in parallel
-    with the rest of the page.
-    """
+    """refusal: why the plan cannot prune the layer; chosen: the filter to show."""
     follow(layer, chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     view = row.segmented_control(
@@ -71,3 +77,13 @@ def look_closer(
         # The spinner is beside the choice, so that nothing below moves.
         with row, st.spinner(_("Computing …")), body, show_errors():
             draw(plan, space, layer, refusal)
+
+
+def _selected_filter(plan: Plan, layer: Layer) -> int | None:
+    """The filter of the group that was selected last in the lab, if it is in this layer."""
+    name, granularity_name, scope, group = state.stored("group", ("", "", 0, 0))
+    return (
+        filter_of(layer, granularity(granularity_name), scope, group)
+        if (name, granularity_name) == (layer.name, plan.granularity)
+        else None
+    )

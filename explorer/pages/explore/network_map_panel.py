@@ -1,5 +1,7 @@
 """The network map: each layer's place, how much of it is kept, and its sensitivity."""
 
+from functools import partial
+
 import streamlit as st
 
 from explorer.components.net_map import map_view, net_map
@@ -7,6 +9,7 @@ from explorer.pages.sensitivity.run import accuracy_lost_alone
 from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
 from explorer.session.notices import plain
+from explorer.session.page_body import change_and_draw
 from explorer.texts.formats import percent
 from explorer.texts.translate import _
 from pruning_core.plan import Plan
@@ -41,7 +44,7 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
             task=space.dataset.task,
             outputs={} if report is None else report.thinned_outputs,
             key=KEY,
-            on_select=state.select_layer,
+            on_select=partial(change_and_draw, space, state.select_layer),
         )
 
 

@@ -19,6 +19,7 @@ FIELDS = {
     "lesson_question": (N_("Question"), 300),
 }
 """Parameter of the address -> the label of its field, and its most characters."""
+FORM = "own_lesson_form"
 
 
 def own_texts() -> dict[str, str]:
@@ -45,7 +46,7 @@ def show_own_lesson() -> None:
 
 def own_lesson_form(parameters: dict[str, str]) -> None:
     """The fields, and the link to copy. parameters: of the view that is shown."""
-    place = folded(_("Make a lesson of this view"), "own_lesson_form", ":material/school:")
+    place = folded(_("Make a lesson of this view"), FORM, ":material/school:")
     if place is None:
         return
     with place:

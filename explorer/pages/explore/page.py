@@ -1,10 +1,9 @@
 """The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
-from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import streamlit as st
-import torch
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.pages.explore.first_steps import first_steps
@@ -12,16 +11,21 @@ from explorer.pages.explore.folded import folded
 from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.image_panel import answers, has_images, image_chooser
 from explorer.pages.explore.layer_panel import layer_lab, layer_panel
+from explorer.pages.explore.layer_table import KEY as LAYER_TABLE
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
+from explorer.pages.explore.look_closer import look_closer
 from explorer.pages.explore.network_map_panel import network_map_panel
+from explorer.pages.explore.own_lesson import FORM as OWN_LESSON
 from explorer.pages.explore.own_lesson import own_lesson_form, show_own_lesson
 from explorer.pages.explore.repaired import repaired_caption, repaired_place
 from explorer.pages.explore.tied_caption import tied_caption
+from explorer.pages.explore.whole_network import KEY as WHOLE_NETWORK
 from explorer.pages.explore.whole_network import whole_network_panel
 from explorer.session import cache, state
-from explorer.session.kept import keep_button
+from explorer.session.kept import keep_button, says_kept
+from explorer.session.kernel_threads import beside
 from explorer.session.notices import plain
-from explorer.session.page_body import page_body
+from explorer.session.page_body import Body, is_alone, page_body, part
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
@@ -37,7 +41,6 @@ from explorer.texts.task_words import (
     value_help,
 )
 from explorer.texts.translate import N_, _, from_core
-from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.tasks import change as changed
@@ -70,6 +73,9 @@ by every criterion.
 Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 """)
 
+PARTS = ("layer_panel", LAYER_TABLE, "numbers_map_and_lab")
+"""The parts that show ratios and sparsity. The last one waits for the measured value."""
+
 
 class Places(NamedTuple):
     """Where the measured parts are drawn."""
@@ -79,28 +85,68 @@ class Places(NamedTuple):
     repaired: DeltaGenerator | None
 
 
-@page_body
+def _measuring(plan: Plan, space: Workspace) -> Future[Evaluation]:
+    """Measures the value beside what is drawn meanwhile."""
+    measure = cache.accuracy if cache.prunable(plan, space)[0] else cache.dense_accuracy
+    return beside(measure, plan, space)
+
+
+def _more_is_shown() -> bool:
+    """Does more than `PARTS` show the ratios at the moment?"""
+    opened = ("how_far", WHOLE_NETWORK, "closer", OWN_LESSON)
+    return says_kept() or any(state.widget_value(key, None) for key in opened)
+
+
+@page_body(Body(PARTS, _more_is_shown, _measuring))
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    prunable, reasons = cache.prunable(plan, space)
-    measure = cache.accuracy if prunable else cache.dense_accuracy
-    with worker_pool(1, threads=torch.get_num_threads()) as beside:
-        measured = beside.submit(measure, plan, space)
-        places = _computed(plan, space, prunable, reasons)
-        now = measured.result()
-    _measured(places, plan, space, now, pruned=bool(prunable))
+    measured = _measuring(plan, space)
+    places = _computed(plan, space)
+    now = measured.result()
+    if places is not None:
+        _measured(places, plan, space, now)
 
 
-def _computed(
-    plan: Plan, space: Workspace, prunable: tuple[Layer, ...], reasons: Mapping[str, str]
-) -> Places:
+def _computed(plan: Plan, space: Workspace) -> Places | None:
     """Draws all that no image is needed for, while the value is measured; places for the rest."""
+    prunable, reasons = cache.prunable(plan, space)
     task = space.dataset.task
     show_own_lesson()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         first_steps(task)
         if prunable:
             keep_button(plan, space)
+    places = _top(plan, space)
+    how_far_panel(plan, space)
+    if prunable:
+        whole_network_panel(plan, space)
+    layer_panel(plan, space)
+    look_closer(plan, space)
+    layer = shown_layer(plan, space)
+    if layer.name not in reasons:
+        tied_caption(plan, space, layer)
+    st.subheader(_("All layers"), anchor=False)
+    layer_table(plan, space)
+    fixed_parameters(space)
+    if guide := folded(_("What do I see?"), "guide", ":material/help:"):
+        guide.markdown(for_task(GUIDE, task))
+    own_lesson_form(address_of(state.plan(), state.selected_layer()))
+    return places
+
+
+@part(PARTS[-1])
+def _top(plan: Plan, space: Workspace) -> Places:
+    """Draws the numbers, the map, and the lab. Alone it waits for the value, and draws it too."""
+    if not is_alone():
+        return _top_computed(plan, space)
+    measured = _measuring(plan, space)
+    places = _top_computed(plan, space)
+    _measured(places, plan, space, measured.result())
+    return places
+
+
+def _top_computed(plan: Plan, space: Workspace) -> Places:
+    prunable, reasons = cache.prunable(plan, space)
     cells = _cells()
     repaired = repaired_place(plan, space)
     report = _report(plan, space, prunable)
@@ -110,24 +156,11 @@ def _computed(
     lab, image = _lab_and_image(plan, space)
     with lab:
         layer_lab(plan, space, layer, reasons.get(layer.name))
-    how_far_panel(plan, space)
-    if prunable:
-        whole_network_panel(plan, space)
-    layer_panel(plan, space, layer, reasons.get(layer.name))
-    if layer.name not in reasons:
-        tied_caption(plan, space, layer)
-    st.subheader(_("All layers"), anchor=False)
-    layer_table(plan, space, report, reasons, layer.name)
-    fixed_parameters(space)
-    if guide := folded(_("What do I see?"), "guide", ":material/help:"):
-        guide.markdown(for_task(GUIDE, task))
-    own_lesson_form(address_of(state.plan(), state.selected_layer()))
     return Places(cells[0], image, repaired)
 
 
-def _measured(
-    places: Places, plan: Plan, space: Workspace, now: Evaluation, *, pruned: bool
-) -> None:
+def _measured(places: Places, plan: Plan, space: Workspace, now: Evaluation) -> None:
+    pruned = bool(cache.prunable(plan, space)[0])
     _accuracy(places.value, plan, space, now, pruned=pruned)
     if places.image is not None:
         with places.image:

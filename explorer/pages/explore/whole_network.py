@@ -9,8 +9,8 @@ from explorer.charts.patterns import pattern_png
 from explorer.pages.explore.granularity_panel import interval_line, tag_of
 from explorer.session import cache, state
 from explorer.session.axis_forms import families, family, refusal
-from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import show_errors
+from explorer.session.page_body import part
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from explorer.texts.task_words import value_words
@@ -34,8 +34,7 @@ class Tile:
     reason: str = ""
 
 
-@st.fragment
-@with_kernel_threads
+@part(KEY)
 def whole_network_panel(plan: Plan, space: Workspace) -> None:
     """Draws a switch, and the tiles while it is on. A click on a tile's button uses it."""
     samples = from_core(space.dataset.task.samples)

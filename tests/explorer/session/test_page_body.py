@@ -71,9 +71,9 @@ def test_the_app_runs_again_where_the_side_bar_changes(
         from tests.explorer.session import test_page_body
 
         state.set_plan(Plan(model="lenet5"))
-        drawn = page_body._drawn_now()
+        state.store(page_body.DRAWN, page_body._drawn_now())
         getattr(test_page_body, change)()
         space = cache.workspace("lenet5", "digits")
-        st.text(page_body._still_true(drawn, space))
+        st.text(page_body._still_true(space))
 
     assert opened(script, {}, change.__name__).text[0].value == str(true)

@@ -31,7 +31,7 @@ def closer(chosen: str = "") -> None:
     import streamlit as st
 
     from explorer.pages.explore.image_panel import answers, image_chooser
-    from explorer.pages.explore.look_closer import look_closer
+    from explorer.pages.explore.look_closer import closer_look
     from explorer.session import cache, sidebar, state
     from explorer.session.notices import show_errors
 
@@ -44,7 +44,7 @@ def closer(chosen: str = "") -> None:
     layer = next(each for each in space.layers if each.name == state.selected_layer())
     place = image_chooser(plan, space)
     with show_errors():
-        look_closer(
+        closer_look(
             plan,
             space,
             layer,
