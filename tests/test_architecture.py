@@ -5,7 +5,8 @@ Streamlit's state.
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,8 +26,8 @@ PYTHON = [
 
 # A module imports from its own layer and from the layers before it. No imports run in a cycle.
 LAYERS = {
-    "types and registry": "errors file_locks intervals registry settings tasks types user_code "
-    "whole_files",
+    "types and registry": "errors file_locks intervals random_numbers registry settings tasks "
+    "types user_code whole_files",
     "model": "model",
     "axes": "granularity granularity_refusals tied_layers ranking criteria masks start_masks "
     "hand_edits allocation schedule penalties",
@@ -44,21 +45,35 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """All nodes of a file's syntax tree."""
-    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=name(path))))
+@dataclass(frozen=True)
+class Facts:
+    """What the tests ask of a file. Syntax trees of all files would be 850,000 objects."""
+
+    lines: int
+    imported: frozenset[str]
+    """Dotted names, relative imports made absolute."""
+    long_functions: tuple[str, ...]
+    broad_handlers: tuple[int, ...]
+    of_streamlit: frozenset[str]
+    """Attributes read from Streamlit itself, as `st.x` or `from streamlit import x`."""
 
 
 @cache
-def modules_imported(path: Path) -> tuple[str, ...]:
-    """Dotted names that a file imports, relative imports made absolute."""
-    return tuple(_modules_imported(path))
+def facts(path: Path) -> Facts:
+    code = path.read_text(encoding="utf-8")
+    nodes = list(ast.walk(ast.parse(code, filename=name(path))))
+    return Facts(
+        len(code.splitlines()),
+        frozenset(modules_imported(path, nodes)),
+        tuple(long_functions(nodes)),
+        tuple(broad_handlers(nodes)),
+        frozenset(attributes(nodes)),
+    )
 
 
-def _modules_imported(path: Path) -> Iterator[str]:
+def modules_imported(path: Path, nodes: Sequence[ast.AST]) -> Iterator[str]:
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in nodes(path):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -68,6 +83,40 @@ def _modules_imported(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}".replace("..", ".") for alias in node.names)
 
 
+def long_functions(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > 40:
+                yield f"{node.name} ({lines})"
+
+
+def names_caught(handler: ast.ExceptHandler) -> set[str]:
+    return (
+        {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+        if handler.type
+        else {"Exception"}
+    )
+
+
+def broad_handlers(nodes: Sequence[ast.AST]) -> Iterator[int]:
+    for node in nodes:
+        if isinstance(node, ast.ExceptHandler) and names_caught(node) & {
+            "Exception",
+            "BaseException",
+        }:
+            yield node.lineno
+
+
+def attributes(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        match node:
+            case ast.Attribute(value=ast.Name(id="st" | "streamlit"), attr=attribute):
+                yield attribute
+            case ast.ImportFrom(module="streamlit", names=names):
+                yield from (alias.name for alias in names)
+
+
 def part_of(path: Path) -> str | None:
     """A core file's folder or top module; None for the package's own `__init__`."""
     inside = path.relative_to(ROOT / "pruning_core").with_suffix("").parts
@@ -75,7 +124,7 @@ def part_of(path: Path) -> str | None:
 
 
 def parts_imported(path: Path) -> set[str]:
-    split = (module.split(".") for module in modules_imported(path))
+    split = (module.split(".") for module in facts(path).imported)
     return {p[1] for p in split if p[0] == "pruning_core" and len(p) > 1 and p[1] in LAYER}
 
 
@@ -96,7 +145,7 @@ def test_every_part_of_a_layer_exists() -> None:
 
 @for_each(CORE)
 def test_core_knows_no_user_interface(path: Path) -> None:
-    roots = {module.split(".")[0] for module in modules_imported(path)}
+    roots = {module.split(".")[0] for module in facts(path).imported}
     assert not roots & {"streamlit", "plotly", "explorer"}
 
 
@@ -106,7 +155,7 @@ def test_imports_have_no_cycles() -> None:
         for p in [*CORE, *EXPLORER]
     }
     edges = {
-        module: {m for m in modules_imported(path) if m in graph and m != module}
+        module: {m for m in facts(path).imported if m in graph and m != module}
         for module, path in graph.items()
     }
     while leaves := {module for module, targets in edges.items() if not targets & edges.keys()}:
@@ -121,33 +170,10 @@ def test_no_module_name_means_everything(path: Path) -> None:
 
 @for_each(PYTHON)
 def test_files_and_functions_stay_short(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
+    lines = facts(path).lines
     assert lines <= 400, f"{name(path)} has {lines} lines; at most 400"
-    long = [
-        f"{node.name} ({node.end_lineno - node.lineno + 1})"
-        for node in nodes(path)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno
-        and node.end_lineno - node.lineno >= 40
-    ]
+    long = facts(path).long_functions
     assert not long, f"{name(path)}: functions over 40 lines: {long}"
-
-
-def names_caught(handler: ast.ExceptHandler) -> set[str]:
-    return (
-        {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
-        if handler.type
-        else {"Exception"}
-    )
-
-
-def broad_handlers(path: Path) -> list[int]:
-    handlers = (node for node in nodes(path) if isinstance(node, ast.ExceptHandler))
-    return [
-        handler.lineno
-        for handler in handlers
-        if names_caught(handler) & {"Exception", "BaseException"}
-    ]
 
 
 @for_each(PYTHON)
@@ -158,27 +184,8 @@ def test_nothing_catches_everything(path: Path) -> None:
     """
     boundaries = {"explorer/jobs/job.py", "explorer/jobs/worker.py", "pruning_core/user_code.py"}
     allowed = int(name(path) in boundaries)
-    assert len(broad_handlers(path)) <= allowed, (
-        f"{name(path)} catches everything at lines {broad_handlers(path)}"
-    )
-
-
-def attributes(path: Path) -> set[str]:
-    """Attributes read from Streamlit itself, as `st.x` or `from streamlit import x`."""
-    used = {
-        node.attr
-        for node in nodes(path)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in {"st", "streamlit"}
-    }
-    imported = {
-        alias.name
-        for node in nodes(path)
-        if isinstance(node, ast.ImportFrom) and node.module == "streamlit"
-        for alias in node.names
-    }
-    return used | imported
+    lines = facts(path).broad_handlers
+    assert len(lines) <= allowed, f"{name(path)} catches everything at lines {lines}"
 
 
 OWNERS = {"session_state": "explorer/session/state.py", "query_params": "explorer/session/state.py"}
@@ -189,7 +196,7 @@ OWNERS |= {"cache_data": "explorer/session/cache.py", "cache_resource": "explore
 def test_state_and_caches_have_one_owner_each(path: Path) -> None:
     wrong = {
         attribute
-        for attribute in attributes(path)
+        for attribute in facts(path).of_streamlit
         if OWNERS.get(attribute, name(path)) != name(path)
     }
     assert not wrong, (
@@ -202,7 +209,7 @@ def test_pure_parts_of_the_page_know_no_streamlit(pure: str) -> None:
     files = [p for p in EXPLORER if p.relative_to(ROOT / "explorer").parts[0] == pure]
     assert files, f"there is no explorer/{pure}; change this test with it"
     assert not [
-        name(p) for p in files if any(m.split(".")[0] == "streamlit" for m in modules_imported(p))
+        name(p) for p in files if any(m.split(".")[0] == "streamlit" for m in facts(p).imported)
     ]
 
 

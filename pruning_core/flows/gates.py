@@ -26,6 +26,7 @@ from pruning_core.schedule import agp
 from pruning_core.settings import setting
 from pruning_core.tied_layers import tied_parts
 from pruning_core.training.hook import Hook
+from pruning_core.training.optimizers import SGD
 from pruning_core.training.state_files import KeptOptimizer, State, placed_like
 from pruning_core.types import GroupScores, Layer, Masks, Pruned, PruningError
 
@@ -174,9 +175,7 @@ class _Gating(Hook):
         start += math.log((1 - closed) / closed)
         self._log_alpha = start.to(device).requires_grad_()
         rate = self._flow.travel / (max(self._when) + 1)
-        self._optimizer = torch.optim.SGD(
-            [self._log_alpha], lr=rate, momentum=MOMENTUM, dampening=MOMENTUM
-        )
+        self._optimizer = SGD([self._log_alpha], lr=rate, momentum=MOMENTUM, dampening=MOMENTUM)
         self._keep_values()
         self._multiply(noisy=True)
 

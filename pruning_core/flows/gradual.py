@@ -30,6 +30,7 @@ from pruning_core.model.precision import set_types, types_of
 from pruning_core.schedule import agp
 from pruning_core.settings import setting
 from pruning_core.training.config import learning_rate
+from pruning_core.training.optimizers import SGD, AdamW
 from pruning_core.training.state_files import KeptOptimizer, KeptTensors, State
 from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
 
@@ -253,8 +254,8 @@ class Movement(FlowDefaults):
     def _optimizer(self, scores: list[Tensor]) -> torch.optim.Optimizer:
         """Moves the scores against their slopes."""
         if self.adamw:
-            return torch.optim.AdamW(scores, lr=self.score_lr, weight_decay=0.0)
-        return torch.optim.SGD(scores, lr=1.0)
+            return AdamW(scores, lr=self.score_lr, weight_decay=0.0)
+        return SGD(scores, lr=1.0)
 
 
 class UncertainImportance:

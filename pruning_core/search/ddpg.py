@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruning_core.random_numbers import seed_torch
+from pruning_core.training.optimizers import Adam
+
 State = tuple[float, ...]
 GAMMA = 1.0
 TAU = 0.1
@@ -37,13 +40,13 @@ class Agent:
 
     def __init__(self, states: int, hidden: int, batch: int, memory: int, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            seed_torch(seed)
             self.actor = nn.Sequential(_network(states, hidden), nn.Sigmoid())
             self.critic = _network(states + 1, hidden)
         self._slow_actor = deepcopy(self.actor)
         self._slow_critic = deepcopy(self.critic)
-        self._actor_step = torch.optim.Adam(self.actor.parameters(), ACTOR_RATE, fused=True)
-        self._critic_step = torch.optim.Adam(self.critic.parameters(), CRITIC_RATE, fused=True)
+        self._actor_step = Adam(self.actor.parameters(), ACTOR_RATE, fused=True)
+        self._critic_step = Adam(self.critic.parameters(), CRITIC_RATE, fused=True)
         self._draw = np.random.default_rng(seed)
         self._batch = batch
         self._memory = memory

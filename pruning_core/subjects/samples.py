@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pruning_core.model.model_io import joined_batches, map_tensors, sample_shapes
+from pruning_core.random_numbers import seed_torch
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
 from pruning_core.zoo.splits import shuffled_indices
@@ -34,7 +35,7 @@ def seeded(seed: int) -> Iterator[None]:
         numpy_state = np.random.get_state()  # noqa: NPY002 - transforms of users draw from it
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.manual_seed(seed)
+        seed_torch(seed)
         try:
             yield
         finally:

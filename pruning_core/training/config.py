@@ -9,17 +9,16 @@ import torch
 
 from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.registry import find
+from pruning_core.training.optimizers import SGD, AdamW
 from pruning_core.types import PruningError
 
 
 def _sgd(groups: list[dict[str, Any]], config: "TrainConfig") -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0
-    )
+    return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def _adamw(groups: list[dict[str, Any]], config: "TrainConfig") -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=config.lr)
+    return AdamW(groups, lr=config.lr)
 
 
 MAX_EPOCHS = 100_000

@@ -23,6 +23,7 @@ from pruning_core.model.model_io import (
 )
 from pruning_core.model.precision import HALVES, computes_in_half, set_types, types_of
 from pruning_core.penalties import penalty
+from pruning_core.random_numbers import seed_torch
 from pruning_core.tasks.task import Task
 from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
@@ -210,7 +211,7 @@ class _Run:
         step = user_code("A training step of the network")
         with step, torch.random.fork_rng(devices), torch.enable_grad():
             # Dropout must not depend on what else draws random numbers in this process.
-            torch.manual_seed(self.config.seed * 1_000_003 + done)
+            seed_torch(self.config.seed * 1_000_003 + done)
             out = self._output(map_tensors(x, self._on_device))
             loss = self.judge.loss(out, y, self.config.label_smoothing)
             self.optimizer.zero_grad()

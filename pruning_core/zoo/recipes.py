@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge
+from pruning_core.random_numbers import seed_torch
 from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
@@ -54,7 +55,7 @@ def recipe(arch: str, dataset: str) -> TrainConfig:
 def build_untrained(arch: str, dataset: Dataset, seed: int) -> nn.Module:
     """The newly initialised network of a seed."""
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         return architecture(arch).build(dataset.shape, len(dataset.classes))
 
 
@@ -71,7 +72,7 @@ def reinitialise(model: nn.Module, arch: str, dataset: Dataset, seed: int) -> nn
             return built
     copy = deepcopy(model)
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         # Parts first, so that attention resets its output projection after the Linear itself did.
         for name, module in reversed(list(copy.named_modules())):
             reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))

@@ -28,6 +28,7 @@ from pruning_core.model.model_io import (
     output_tensors,
     random_if_zero,
 )
+from pruning_core.random_numbers import seed_torch
 from pruning_core.types import Example, Inputs, Layer, PruningError
 
 __all__ = ["HEAD_ROWS", "IS_OUTPUT", "NOT_READ", "NOT_USED", "NOT_ZERO", "couplings"]
@@ -143,7 +144,7 @@ def _same_numbers(draws: bool) -> Iterator[None]:
     """
     with torch.random.fork_rng([], enabled=draws):
         if draws:
-            torch.manual_seed(0)
+            seed_torch(0)
         yield
 
 

@@ -79,14 +79,14 @@ def test_a_training_has_the_same_numbers_as_in_the_server(
     assert torch.equal(one.tuned.values, other.tuned.values)
 
 
-def test_the_process_is_kept_has_a_low_priority_and_needs_no_streamlit(
+def test_the_process_is_kept_has_a_low_priority_and_imports_little(
     workers: Processes, space: Workspace
 ) -> None:
     asked = partial(worker_jobs.about_the_process, functions=FUNCTIONS)
-    ((process, priority, threads, streamlit),) = events(workers, space, asked)
+    ((process, priority, threads, imported),) = events(workers, space, asked)
     assert process != os.getpid()
     assert priority == min(19, os.nice(0) + 10)
-    assert (threads, streamlit) == (1, False)
+    assert (threads, imported) == (1, set())  # after a training
     assert next(events(workers, space, asked))[0] == process
 
 

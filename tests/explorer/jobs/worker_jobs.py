@@ -12,8 +12,9 @@ from pruning_core.workspaces import Workspace
 
 
 def about_the_process(space: Workspace, functions: tuple[object, ...]) -> Iterator[object]:
-    """Its id, its priority, its threads, and whether what it runs needs Streamlit."""
-    yield os.getpid(), os.nice(0), torch.get_num_threads(), "streamlit" in sys.modules
+    """Its id, its priority, its threads, and what it has imported of what takes seconds."""
+    slow = {"streamlit", "torch._dynamo", "torchvision"} & sys.modules.keys()
+    yield os.getpid(), os.nice(0), torch.get_num_threads(), slow
 
 
 def layers(space: Workspace) -> Iterator[object]:
