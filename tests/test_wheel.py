@@ -30,6 +30,7 @@ from websockets.typing import Subprotocol
 
 from pruning_core import __version__
 from pruning_core.plan import Plan
+from pruning_core.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60
@@ -90,7 +91,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     (Path(purelib) / "this_environment.pth").write_text(
         sysconfig.get_path("purelib") + "\n", encoding="utf-8"
     )
-    options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+    options = ("--no-deps", "--no-index", "--no-compile", "--quiet", "--disable-pip-version-check")
     run(
         sys.executable, "-m", "pip", "--python", python, "install", *options, wheel, cwd=here.folder
     )
@@ -158,7 +159,8 @@ def first_line(launcher: Path) -> bytes:
 
 def test_pruning_lists_the_choices_and_runs_a_plan(installed: Installed) -> None:
     (installed.folder / "plan.json").write_text(
-        Plan(model="lenet5", sparsity=0.5).to_json(), encoding="utf-8"
+        Plan(model="lenet5", sparsity=0.5, fine_tune=TrainConfig(epochs=1)).to_json(),
+        encoding="utf-8",
     )
     (installed.folder / "run_each.py").write_text(RUN_EACH, encoding="utf-8")
     launcher = installed.command("pruning")

@@ -137,17 +137,18 @@ def core_texts(path: Path) -> Iterator[Text]:
 
 def _strings(module: ast.Module) -> Iterator[tuple[ast.Constant | ast.JoinedStr, str | None]]:
     """Each text of a module that is no docstring, with the field that it is the value of."""
+    nodes = list(ast.walk(module))
     inner = {
         id(part)
-        for node in ast.walk(module)
+        for node in nodes
         if isinstance(node, ast.JoinedStr)
         for part in node.values
         if isinstance(part, ast.Constant)
     }
-    fields = dict(_fields(module))
-    docs = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
-    hidden = {id(node) for node in _not_shown(module)}
-    for node in ast.walk(module):
+    fields = dict(_fields(nodes))
+    docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    hidden = {id(node) for node in _not_shown(nodes)}
+    for node in nodes:
         if id(node) in docs or id(node) in inner or id(node) in hidden:
             continue
         if isinstance(node, ast.JoinedStr) or (
@@ -156,9 +157,9 @@ def _strings(module: ast.Module) -> Iterator[tuple[ast.Constant | ast.JoinedStr,
             yield node, fields.get(id(node))
 
 
-def _fields(module: ast.Module) -> Iterator[tuple[int, str | None]]:
+def _fields(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, str | None]]:
     """The values that a module gives to fields, by name or as defaults, with the fields' names."""
-    for node in ast.walk(module):
+    for node in nodes:
         match node:
             case ast.keyword(arg=name, value=value):
                 yield id(value), name
@@ -166,9 +167,9 @@ def _fields(module: ast.Module) -> Iterator[tuple[int, str | None]]:
                 yield id(value), name
 
 
-def _not_shown(module: ast.Module) -> Iterator[ast.expr]:
+def _not_shown(nodes: Sequence[ast.AST]) -> Iterator[ast.expr]:
     """The parts of a module whose texts are types, or become bytes at once."""
-    for node in ast.walk(module):
+    for node in nodes:
         match node:
             case ast.Attribute(attr="encode", value=text):
                 yield text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from streamlit.components.v2 import manifest_scanner
-from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1 import AppTest, local_script_runner
 
 from explorer.jobs.work import Work
 from explorer.session import cache, page_body
@@ -26,6 +26,20 @@ def _scan_components_once() -> Iterator[None]:
     scan = manifest_scanner.scan_component_manifests
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cached(scan))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _wait_for_the_script_without_polling() -> Iterator[None]:
+    """AppTest looks a thousand times a second through all messages for the last one."""
+    poll = local_script_runner.require_widgets_deltas
+
+    def wait(runner: Any, timeout: float) -> None:
+        runner._script_thread.join(timeout)
+        poll(runner, 0.1)  # returns, or fails the run: the time is over
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_script_runner, "require_widgets_deltas", wait)
         yield
 
 
