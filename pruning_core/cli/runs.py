@@ -83,7 +83,8 @@ def _chosen(history: History, options: argparse.Namespace) -> tuple[Run, ...]:
 
 
 def _list(history: History, options: argparse.Namespace) -> None:
-    runs = _chosen(history, options) if options.runs else history.runs()
+    chosen = _chosen(history, options) if options.runs else history.runs()
+    runs = sorted(chosen, key=lambda run: not run.pinned)
     if options.json:
         print_json([_json(run) for run in runs])
         return
@@ -102,6 +103,7 @@ def _line(run: Run) -> str:
     what = f"{run.model}/{run.dataset}  {run.names.get('granularity', 'fine')}"
     state = "" if run.state == "finished" else f"  {run.state}"
     tags = f"  [{', '.join(run.tags)}]" if run.tags else ""
+    tags += "  pinned" if run.pinned else ""
     return f"{started}  {run.id}  {KINDS[run.kind]:16}  {what}  {value}{state}{tags}".rstrip()
 
 
@@ -165,7 +167,8 @@ def _named_file(options: argparse.Namespace) -> Path:
 def _delete(history: History, options: argparse.Namespace) -> None:
     ids = [run.id for run in _chosen(history, options)]
     history.delete(ids)
-    note(f"{len(ids)} runs deleted; undo: pruning runs restore {' '.join(ids)}")
+    words = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
+    note(f"{words} deleted; undo: pruning runs restore {' '.join(ids)}")
 
 
 def _restore(history: History, options: argparse.Namespace) -> None:

@@ -27,14 +27,16 @@ def test_runs_are_listed_tagged_exported_deleted_and_imported(
 ) -> None:
     assert main(["runs"]) == 0
     assert "no run yet" in capsys.readouterr().err
-    first, second = example(), example(state="failed", sentence="It was too hot.")
+    first = example()
+    second = example(state="failed", sentence="It was too hot.", started=first.started + 60)
     for run in (first, second):
         history.save(run)
     assert main(["runs", "tag", first.id[:8], "--tags", "a,b", "--note", "good", "--pin"]) == 0
     assert main(["runs"]) == 0
     listed = capsys.readouterr().out
     assert f"{first.id}  fine-tune         lenet5/digits  filter  top-1 0.8500" in listed
-    assert "[a, b]" in listed
+    assert "[a, b]  pinned" in listed
+    assert listed.index(first.id) < listed.index(second.id)  # although the second is newer
     assert main(["runs", "show", first.id, second.id]) == 0
     shown = capsys.readouterr().out
     assert "95% [0.8200, 0.8800]  n = 359, test split" in shown
@@ -43,6 +45,7 @@ def test_runs_are_listed_tagged_exported_deleted_and_imported(
         assert main(["runs", "export", "--file", str(tmp_path / name)]) == 0
     assert (tmp_path / "runs.csv").read_text().count("\n") == 3
     assert main(["runs", "delete", first.id]) == 0
+    assert "1 run deleted; undo" in capsys.readouterr().err
     assert main(["runs", "list", "--json"]) == 0
     assert [run["id"] for run in json.loads(capsys.readouterr().out)] == [second.id]
     assert main(["runs", "restore", first.id]) == 0
