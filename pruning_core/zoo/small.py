@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
+from pruning_core.zoo.idx_files import labelled_images
 from pruning_core.zoo.request import Request, Source, missing_files_error
 from pruning_core.zoo.splits import TensorSplit, stratified
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 VALIDATION = 5_000
 """Largest number of training images that become the validation split."""
+MNIST_PARTS = ("train", "t10k")
+"""How the names of MNIST's files begin."""
 
 
 def _digits(request: Request) -> Dataset:
@@ -96,50 +99,49 @@ def _fetch_mnist(kind: "type[vision.MNIST]", request: Request) -> None:
     raise errors[-1]
 
 
-def _read_mnist(
-    kind: "type[vision.MNIST]", label: str, request: Request
-) -> "tuple[vision.MNIST, vision.MNIST]":
-    layout = f"the unpacked files {kind.__name__}/raw/*-ubyte"
-    present = all(
-        (request.root / kind.__name__ / "raw" / Path(name).stem).is_file()
-        for name, _ in kind.resources
-    )
+def _read_mnist(folder: str, label: str, request: Request) -> list[tuple[Tensor, Tensor]]:
+    """Images and classes of the training and of the test files."""
+    layout = f"the unpacked files {folder}/raw/*-ubyte"
+    raw = request.root / folder / "raw"
+    parts = [(f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in MNIST_PARTS]
+    present = all((raw / name).is_file() for names in parts for name in names)
     if not present and not request.download:
         raise missing_files_error(label, request, layout)
     try:
         if not present:
-            _fetch_mnist(kind, request)
-        root = str(request.root)
-        return kind(root, train=True, download=not present), kind(root, train=False, download=False)
+            _unpack_mnist(folder, request)
+        return [labelled_images(raw / images, raw / labels) for images, labels in parts]
     except OSError as error:
         raise missing_files_error(label, request, layout, error) from error
-    except (RuntimeError, ValueError, AssertionError) as error:
+    except (RuntimeError, ValueError) as error:
         raise PruningError(
             f"The files of {label} in {request.root} are damaged ({error}). "
             "Remove them and download them again."
         ) from error
 
 
+def _unpack_mnist(folder: str, request: Request) -> None:
+    from torchvision import datasets as vision
+
+    kind = getattr(vision, folder)
+    _fetch_mnist(kind, request)
+    kind(str(request.root), download=True)
+
+
 def _mnist_like(
-    name: str, label: str, mean: float, std: float, flip: bool
+    name: str, label: str, classes: tuple[str, ...], mean: float, std: float, flip: bool
 ) -> Callable[[Request], Dataset]:
     """The loader of a data set in MNIST's format.
 
-    label: without its hyphen, it is the name of the class in torchvision.
+    label: without its hyphen, it is the name of the folder, and of the class in torchvision.
     """
 
     def load(request: Request) -> Dataset:
-        from torchvision import datasets as vision
-
-        kind = getattr(vision, label.replace("-", ""))
-
-        def split(part: "vision.MNIST") -> TensorSplit:
-            return TensorSplit(
-                part.data.unsqueeze(1), part.targets.long(), (mean,), (std,), shift=2, flip=flip
-            )
-
-        train, test = _read_mnist(kind, label, request)
-        return _three_splits(name, tuple(kind.classes), split(train), split(test))
+        train, test = (
+            TensorSplit(images.unsqueeze(1), labels.long(), (mean,), (std,), shift=2, flip=flip)
+            for images, labels in _read_mnist(label.replace("-", ""), label, request)
+        )
+        return _three_splits(name, classes, train, test)
 
     return load
 
@@ -213,6 +215,18 @@ _CLOTHING = (
     "Bag",
     "Ankle boot",
 )
+_NUMERALS = (
+    "0 - zero",
+    "1 - one",
+    "2 - two",
+    "3 - three",
+    "4 - four",
+    "5 - five",
+    "6 - six",
+    "7 - seven",
+    "8 - eight",
+    "9 - nine",
+)
 _DOWNLOADED = "Downloaded at first use, or read from a local folder."
 SMALL = (
     Source(
@@ -233,7 +247,7 @@ SMALL = (
         "70,000 articles of clothing, 28 x 28 grey pixels "
         "(Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).",
         _DOWNLOADED,
-        _mnist_like("fashion_mnist", "Fashion-MNIST", 0.2860, 0.3530, flip=True),
+        _mnist_like("fashion_mnist", "Fashion-MNIST", _CLOTHING, 0.2860, 0.3530, flip=True),
         _vision_script("FashionMNIST"),
     ),
     Source(
@@ -243,7 +257,7 @@ SMALL = (
         (1, 28, 28),
         "70,000 handwritten digits, 28 x 28 grey pixels (LeCun, Cortes, Burges 1998).",
         _DOWNLOADED,
-        _mnist_like("mnist", "MNIST", 0.1307, 0.3081, flip=False),
+        _mnist_like("mnist", "MNIST", _NUMERALS, 0.1307, 0.3081, flip=False),
         _vision_script("MNIST"),
     ),
     Source(
