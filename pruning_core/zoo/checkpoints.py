@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_core.errors import first_line
 from pruning_core.registry import find
@@ -91,6 +90,9 @@ def count_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Multiply-adds of a forward pass of one image: half the operations that
     torch.utils.flop_counter counts in convolutions and matrix products.
     """
+    # Imported here: it imports triton, which takes long, and is for checkpoints that are written.
+    from torch.utils.flop_counter import FlopCounterMode
+
     device = next(model.parameters()).device
     # The counter sees the matrix products of attention on every device only with the math backend.
     with (

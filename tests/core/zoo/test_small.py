@@ -73,10 +73,29 @@ def test_a_tenth_of_the_training_files_is_the_validation_split(mnist_root: Path)
     assert data.shape == (1, 28, 28)
 
 
-def test_damaged_files_are_refused(mnist_root: Path) -> None:
+def test_files_are_read_as_torchvision_reads_them(mnist_root: Path) -> None:
+    data = load_data("fashion_mnist", root=mnist_root, download=False)
+    test = vision.FashionMNIST(str(mnist_root), train=False)
+    assert torch.equal(in_memory(data.test).x.squeeze(1), test.data)
+    assert torch.equal(data.test.labels, test.targets)
+    assert list(data.classes) == vision.FashionMNIST.classes
+    (mnist_root / "FashionMNIST").rename(mnist_root / "MNIST")
+    numerals = load_data("mnist", root=mnist_root, download=False)
+    assert list(numerals.classes) == vision.MNIST.classes
+
+
+@pytest.mark.parametrize("length", [0, 3, 10, 1000])
+def test_damaged_files_are_refused(mnist_root: Path, length: int) -> None:
     path = mnist_root / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(PruningError, match="damaged"):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(PruningError, match=r"damaged \(train-images-idx3-ubyte does not"):
+        load_data("fashion_mnist", root=mnist_root, download=False)
+
+
+def test_images_without_a_class_are_refused(mnist_root: Path) -> None:
+    path = mnist_root / "FashionMNIST" / "raw" / "train-labels-idx1-ubyte"
+    write_idx(path, np.zeros(199, np.uint8))
+    with pytest.raises(PruningError, match="200 images have 199 classes"):
         load_data("fashion_mnist", root=mnist_root, download=False)
 
 
