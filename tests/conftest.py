@@ -31,6 +31,7 @@ component alone, which need another server."""
 LONGEST_FIRST = (
     "tests/explorer/test_chinese.py",
     "tests/core/cli/test_choices.py",
+    "tests/core/cli/test_thin.py",
     "tests/test_wheel.py",
     "tests/core/test_invariants.py",
     "tests/core/flows/test_flows.py",
@@ -50,15 +51,26 @@ LONGEST_FIRST = (
     "tests/core/compress/test_thin.py",
 )
 """Of the other files, those that begin first, so that all processes end together."""
+TOGETHER = {
+    "tests/core/cli/test_thin.py": "ONNX",
+    "tests/core/compress/test_runtimes.py": "ONNX",
+    "tests/explorer/pages/export/test_page.py": "ONNX",
+    "tests/explorer/pages/export/test_thinned.py": "ONNX",
+    "tests/core/subjects/test_hugging_face.py": "transformers",
+    "tests/core/subjects/test_language_models.py": "transformers",
+}
+"""Files of one process, by what takes it 2 seconds to import."""
 
 
 def work_unit(nodeid: str) -> str:
-    """One process's work: a file. Browser tests are the work of two processes, because they wait
-    often; the other processes use the time.
+    """One process's work: a file, or some that import the same.
+
+    Browser tests are the work of two processes, because they wait often; the other processes use
+    the time.
     """
     file = nodeid.partition("::")[0]
     if not file.startswith(BROWSER):
-        return file
+        return TOGETHER.get(file, file)
     return f"browser {file.removeprefix(BROWSER).startswith(SECOND_BROWSER)}"
 
 

@@ -27,6 +27,9 @@ from pruning_core.zoo.checkpoints import SHIPPED, Card
 
 FASHION = [arch for arch, dataset in RECIPES if dataset == "fashion_mnist"]
 CONVOLUTIONAL = {"lenet5", "vgg", "resnet20", "mobilenet"}
+RIGHT_OF_EVERY_FOURTH = {"vgg": 2335, "vit": 2247}
+"""Right answers on every fourth test image of Fashion-MNIST. All images take 8 seconds each; those
+of ResNet-20 are all read."""
 
 
 @pytest.fixture
@@ -39,10 +42,14 @@ def copied_checkpoint(own_checkpoints: Path) -> Path:
 def check_card(arch: str, data: Dataset) -> float:
     known = card(arch, data.name)
     model = load_model(arch, data.name, data=data)
-    measured = evaluate(model, data.test, device="cpu")
+    right = RIGHT_OF_EVERY_FOURTH.get(arch) if data.name == "fashion_mnist" else None
+    images = range(0, len(data.test), 1 if right is None else 4)
+    measured = evaluate(model, data.test.subset(images), device="cpu")
     # Kernels differ between processors, so one image may get another class.
-    assert measured.value == pytest.approx(known.test_top1, abs=1.5 / measured.n)
-    assert measured.n == known.test_images
+    wanted = known.test_top1 if right is None else right / len(images)
+    assert measured.value == pytest.approx(wanted, abs=1.5 / measured.n)
+    assert measured.value == pytest.approx(known.test_top1, abs=0.002)
+    assert len(data.test) == known.test_images
     assert known.test_interval[0] < known.test_top1 < known.test_interval[1]
     assert known.parameters == sum(p.numel() for p in model.parameters())
     assert known.macs == count_macs(model, data.shape)
