@@ -25,9 +25,9 @@ LEAD = N_(
     "costs."
 )
 EMPTY = N_("""
-**No run is kept yet.** *Keep this run* on Explore keeps the present plan. Fine-tunes, flows,
-studies, searches, and the commands `pruning run`, `study` and `search` keep theirs by themselves.
-Then you compare runs here, open them again, and share them by a link.
+**No run is kept yet.** *Keep this run* on Explore keeps the present plan. Fine-tunes, flows, scans,
+studies, searches, and the commands `pruning run`, `scan`, `study` and `search` keep theirs by
+themselves. Then you compare runs here, open them again, and share them by a link.
 """)
 CHART = "runs_chart"
 
