@@ -37,11 +37,14 @@ class KeptResults(Generic[Result]):
                     return self._results[key]
             try:
                 result = compute()
+                self._keep(key, result)
             finally:
                 with self._lock:
                     self._computing.pop(key, None)
-            with self._lock:
-                self._results[key] = result
-                while len(self._results) > self._size:
-                    self._results.popitem(last=False)
             return result
+
+    def _keep(self, key: Hashable, result: Result) -> None:
+        with self._lock:
+            self._results[key] = result
+            while len(self._results) > self._size:
+                self._results.popitem(last=False)
