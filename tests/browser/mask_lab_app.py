@@ -64,7 +64,7 @@ def tensors(layer: Layer, g: Granularity) -> tuple[torch.Tensor, torch.Tensor | 
     return weight, group_scores({layer.name: scores}, (layer,), g, "mean_abs")[layer.name]
 
 
-@st.cache_resource(max_entries=1)
+@st.cache_resource(max_entries=2)
 def made(key: str) -> LabDetail:
     layer = layer_of(asked("shape", "8x4x3x3"))
     g = granularity(asked("g", "kernel"))
@@ -100,8 +100,8 @@ def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granular
 
 st.set_page_config(page_title="Mask lab", layout="wide")
 visit = begin_visit()
-OTHERWISE = {"part", "turn", "visit", "wait"}
-address = str({name: text for name, text in st.query_params.items() if name not in OTHERWISE})
+LAYER = ("shape", "kind", "heads", "seed", "g", "levels")
+address = str([asked(name, "") for name in LAYER])
 detail = made(address)
 if asked("plotly", "0") == "1" and detail.scores is not None:
     plotly(detail.weight, detail.scores, detail.layer, detail.g)
