@@ -6,9 +6,9 @@ early, and the slowest ones earlier than side by side.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 PLACES = 2
 """So many runs compute at a time: Python computes one, and another one can be in a kernel."""
@@ -17,34 +17,40 @@ SECONDS = 1.0
 
 
 class Turns:
-    """Lets `places` threads pass at a time, in the order in which they came.
+    """Lets `places` threads pass at a time, in the order of each thread's first turn.
 
-    A thread that has its turn for longer than `seconds` no longer counts.
+    A run that draws several parts takes a turn for each, in one thread, so it does not wait behind
+    later runs again. A thread that has its turn for longer than `seconds` no longer counts.
     """
 
     def __init__(self, places: int = PLACES, seconds: float = SECONDS) -> None:
         self._places = places
         self._seconds = seconds
         self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._numbers = count()
+        self._own = threading.local()
+        self._waiting: list[int] = []
         self._until: dict[object, float] = {}
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """A context that the calling thread enters when it is its turn."""
-        own = object()
+        held = object()
         with self._changed:
-            self._waiting.append(own)
-            while (left := self._left()) > 0 or self._waiting[0] is not own:
+            number: int | None = getattr(self._own, "number", None)
+            if number is None:
+                number = self._own.number = next(self._numbers)
+            self._waiting.append(number)
+            while (left := self._left()) > 0 or min(self._waiting) != number:
                 self._changed.wait(left or None)
-            self._waiting.popleft()
-            self._until[own] = time.monotonic() + self._seconds
+            self._waiting.remove(number)
+            self._until[held] = time.monotonic() + self._seconds
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                del self._until[own]
+                del self._until[held]
                 self._changed.notify_all()
 
     def _left(self) -> float:

@@ -35,6 +35,28 @@ def test_first_come_first_served() -> None:
     assert not turns._until
 
 
+def test_a_run_of_several_parts_does_not_wait_behind_later_runs() -> None:
+    turns = Turns(places=1, seconds=60.0)
+    passed: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def later(name: str) -> None:
+        with turns.turn():
+            passed.append(name)
+
+    with turns.turn():
+        for number, name in enumerate("bc"):
+            threads.append(threading.Thread(target=later, args=(name,)))
+            threads[-1].start()
+            while len(turns._waiting) <= number:
+                time.sleep(0.001)
+    later("a")  # at most one of them has passed meanwhile
+    for thread in threads:
+        thread.join(60)
+    assert passed.index("a") <= 1
+    assert [name for name in passed if name != "a"] == ["b", "c"]
+
+
 def test_a_long_run_and_one_with_an_error_let_others_pass() -> None:
     turns = Turns(places=1, seconds=0.01)
     with turns.turn(), pytest.raises(ZeroDivisionError), turns.turn():  # the second one waits
