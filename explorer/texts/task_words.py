@@ -5,7 +5,7 @@ from typing import Literal
 from explorer.texts.formats import change_text, points, rounded_text
 from explorer.texts.help import HELP, TEXTS
 from explorer.texts.translate import N_, _, from_core
-from pruning_core.tasks import CLASSIFICATION, Task
+from pruning_core.tasks import CLASSIFICATION, Change, Task
 from pruning_core.types import Evaluation
 
 IN_OTHER_WORDS = {
@@ -90,8 +90,12 @@ def change_words(change: float, task: Task) -> str | int:
     return f"{text}{points(task)}"
 
 
-def delta_color(task: Task) -> Literal["normal", "inverse"]:
-    """The colour of a rise: "normal" is green, "inverse" is red."""
+def delta_color(difference: Change, task: Task) -> Literal["normal", "inverse", "off"]:
+    """The colour of a change: of a rise green ("normal") or red ("inverse"), or "off": grey, where
+    the change can be chance.
+    """
+    if not difference.certain:
+        return "off"
     return "normal" if task.higher_is_better else "inverse"
 
 

@@ -210,7 +210,7 @@ def _accuracy(
         _("{value} · measured", value=title(task)),
         rounded_text(now.value, task),
         change_words(now.value - dense.value, task),
-        delta_color=delta_color(task) if difference.certain else "off",
+        delta_color=delta_color(difference, task),
         delta_description=_("from {value} dense", value=rounded_text(dense.value, task)),
         help=with_one_link(value_help(task), interval_help(task)),
     )

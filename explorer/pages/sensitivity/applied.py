@@ -34,13 +34,14 @@ def applied_section(
         dense = cache.dense_accuracy(plan, space)
         report = cache.report(plan, space)
     task = space.dataset.task
+    difference = change(dense, now)
     worst = _worst_alone(prunable, points, ratios)
     numbers = st.grid(3, min_column_width=250)
     numbers.metric(
         _("{value} together · measured", value=title(task)),
         value_text(now.value, task),
-        signed(*_change(dense, now), task),
-        delta_color=delta_color(task),
+        signed(difference.value, difference.interval, task),
+        delta_color=delta_color(difference, task),
         help=value_help(task),
         delta_description=_("from {value} dense", value=value_text(dense.value, task)),
         **CARD,
@@ -83,11 +84,6 @@ def _requested(prunable: tuple[Layer, ...], ratios: Ratios) -> str:
     if len(ratios) != len(prunable):
         return ""
     return _(" Requested: {share}.", share=percent(total_ratio(prunable, ratios)))
-
-
-def _change(dense: Evaluation, now: Evaluation) -> tuple[float, tuple[float, float]]:
-    difference = change(dense, now)
-    return difference.value, difference.interval
 
 
 def _worst_alone(

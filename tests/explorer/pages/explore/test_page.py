@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
 from explorer.components.mask_lab import Edit
@@ -95,6 +96,17 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     )
     assert caption in [shown.value for shown in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
+    assert at.metric[0].proto.color == Metric.RED
+    at.slider(key="sparsity").set_value(5)
+    assert run(at).metric[0].proto.color == Metric.GRAY, "the change can be chance"
+
+
+def test_the_page_gives_the_reason_of_the_side_bar() -> None:
+    """Where a criterion cannot rank the groups of a granularity."""
+    at = started(model="vgg", granularity="2:4", criterion="bn_scale")
+    why = "so it cannot rank the groups of 2:4"
+    assert [why in caption.value for caption in at.sidebar.caption].count(True) == 1
+    assert why in text(at)
 
 
 def test_a_teachers_own_lesson_is_shown_as_plain_text_and_made_into_a_link() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
 from explorer.pages.sensitivity import run as scanning
@@ -17,6 +18,7 @@ from pruning_core.sensitivity.corrected import Joint
 from pruning_core.sensitivity.preview import Preview
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
+from pruning_core.tasks import change
 from pruning_core.types import SensitivityPoint
 from tests.core.events import of_kind
 from tests.explorer.driven import text
@@ -116,6 +118,8 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
         shown["Accuracy together · measured"]
         == f"{100 * cache.accuracy(plan, space).value:.1f}".removesuffix(".0") + "%"
     )
+    certain = change(cache.dense_accuracy(plan, space), cache.accuracy(plan, space)).certain
+    assert at.metric[0].proto.color == (Metric.RED if certain else Metric.GRAY)
     at.button(key="target_reset").click().run()
     assert "overrides" not in at.query_params
 
