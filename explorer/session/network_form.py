@@ -76,7 +76,7 @@ def _weights_origin(plan: Plan, source: str) -> str:
     except PruningError as problem:
         return plain(str(problem))
     return _(
-        "{parameters} parameters; {accuracy} of {n} test images are classified correctly.",
+        "{parameters} parameters; {accuracy} of {n} test images correct.",
         parameters=count(trained.parameters),
         accuracy=percent(trained.test_top1),
         n=f"{trained.test_images:,}",

@@ -156,8 +156,8 @@ def _axis(
 ) -> None:
     """A select box for one axis. reasons: for each unusable entry, a sentence why.
 
-    Unusable entries get a mark. The caption is the reason of the chosen entry, or its help; of an
-    ignored axis, which is disabled, why it is ignored.
+    Unusable entries get a mark. A caption says why the chosen entry is unusable, or why the axis,
+    which is then disabled, is ignored; what the entry is, the help says.
     """
     chosen = getattr(plan, field)
     mark = MARKS.get(field, UNAVAILABLE)
@@ -178,9 +178,8 @@ def _axis(
         on_change=state.change_from_widget,
         args=(field,),
     )
-    st.caption(
-        ignored_words(field, ignored) or from_core(reasons.get(chosen) or entries[chosen].help)
-    )
+    if why := ignored_words(field, ignored) or from_core(reasons.get(chosen, "")):
+        st.caption(why)
 
 
 def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Two audits of a page: accessibility by axe-core, and how much its layout moved by itself."""
+"""Audits of a page: accessibility by axe-core, how much its layout moved by itself, and how much
+there is on its first screen.
+"""
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -31,6 +33,55 @@ MOVED = """() => {
     globalThis.moved = 0
   })))
 }"""
+FIRST_SCREEN = """high => {
+  const roots = root => [root, ...[...root.querySelectorAll('*')]
+    .flatMap(each => each.shadowRoot ? roots(each.shadowRoot) : [])]
+  const shown = (element, box) => {
+    const hidden = '[inert], [aria-hidden=true], [data-testid=stIconMaterial], svg'
+    if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return false
+    if (element.closest(hidden)) return false
+    for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
+      const around = each.getBoundingClientRect()
+      if (getComputedStyle(each).overflow !== 'visible' && each !== document.body &&
+        (box.right <= around.left || box.left >= around.right || around.width < 2 ||
+        box.bottom <= around.top || box.top >= around.bottom)) return false
+    }
+    return box.width > 1 && box.height > 1 && box.top >= 0 && box.top < high
+  }
+  const controls = new Map()
+  const words = []
+  for (const root of roots(document)) {
+    for (const each of root.querySelectorAll('a, button, input, summary, [tabindex="0"]')) {
+      const drawn = each.closest('label') ?? each
+      const help = each.closest('[data-testid=stTooltipIcon], [data-testid=stMain][tabindex]')
+      if (each.tabIndex < 0 || each.disabled || help === each || help?.contains(each)) continue
+      if (!shown(drawn, drawn.getBoundingClientRect())) continue
+      const one = each.closest('[role=radiogroup], [role=listbox]') ?? (each.name || each)
+      controls.set(one, each.ariaLabel || drawn.innerText || each.value || each.tagName)
+    }
+    const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT)
+    while (texts.nextNode()) {
+      const range = document.createRange()
+      range.selectNodeContents(texts.currentNode)
+      const found = texts.currentNode.data.match(/[^\\s]*\\p{L}{2}[^\\s]*/gu) ?? []
+      const parent = texts.currentNode.parentElement
+      if (found.length && parent && shown(parent, range.getBoundingClientRect()))
+        words.push(...found)
+    }
+  }
+  return [[...controls.values()].map(each => each.trim()), words]
+}"""
+
+
+def first_screen(page: Page) -> tuple[list[str], list[str]]:
+    """What the first 900 pixels show, the side bar and the navigation included: controls and words.
+
+    A control is what the Tab key reaches and changes something: help marks are none, and the radio
+    buttons of one choice are one. A word has two letters; values in fields, icons, and the names
+    of layers in the map's picture are none.
+    """
+    controls, words = page.evaluate(FIRST_SCREEN, 900)
+    return controls, words
 
 
 def accessible(page: Page, *, only: tuple[str, ...] = (), within: str = "body") -> None:

@@ -19,7 +19,7 @@ from tests.browser.app_page import (
     pick,
     press,
 )
-from tests.browser.audit import MOST_SHIFT, moved
+from tests.browser.audit import MOST_SHIFT, first_screen, moved
 from tests.browser.conftest import USUAL, Console, OpenPage, change_address, settled
 
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
@@ -178,9 +178,17 @@ def shares_follow_the_slider(page: Page) -> None:
     expect(map_box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
 
 
+def the_first_screen_is_small(page: Page) -> None:
+    """Of the default network."""
+    controls, words = first_screen(page)
+    assert len(controls) <= 30, controls
+    assert len(words) <= 120, " ".join(words)
+
+
 def a_choice_made_elsewhere_is_outlined_in_the_map(page: Page) -> None:
     change_address(page, "?model=resnet20&layer=layer3.1.conv2.weight")
     is_everywhere(page, "layer3.1.conv2.weight")
+    the_first_screen_is_small(page)
     expect(map_box(page, "layer1.0.conv1.weight")).to_have_count(0)
     page.locator(".st-key-layer_choice").get_by_role("combobox").click()
     page.get_by_role("option", name="layer1.1.conv1.weight", exact=True).click()

@@ -19,7 +19,7 @@ WORDS = {
     "hurts": N_("{value} lost when pruned alone at {cut}; full height {lost}"),
     "level": N_("blue: kept, hatched: removed"),
     "width": N_("width: weights, square-root scale"),
-    "stack": N_("repeated blocks, width of one; click to open"),
+    "stack": N_("repeated blocks: click to open"),
 }
 
 

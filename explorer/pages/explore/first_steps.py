@@ -10,8 +10,8 @@ from pruning_core.tasks import Task
 
 CLOSED = "first steps closed"
 STEPS = (
-    N_("Choose what to remove, at the left."),
-    N_("Drag *Remove*, watch the accuracy."),
+    N_("Choose at the left."),
+    N_("Drag *Remove*."),
     N_("Then *Fine-tune & compare*."),
 )
 
@@ -19,7 +19,7 @@ STEPS = (
 def first_steps(task: Task) -> None:
     """The steps with a button that closes them; afterwards what the app is for."""
     if state.stored(CLOSED, False):
-        st.markdown(f"**{for_task(LEAD, task)}**", width="stretch")
+        st.markdown(for_task(LEAD, task), width="stretch")
         return
     steps = " ".join(
         f":blue-badge[{number}] {for_task(step, task)}" for number, step in enumerate(STEPS, 1)

@@ -240,7 +240,7 @@ def _counts(
     )
     dense = count(counts.dense_bytes)
     caption = _(
-        "{share}; {size} if stored densely",
+        "{share}; {size} dense",
         share=percent(counts.nonzeros / counts.parameters),
         size=f"{dense}B" if dense[-1].isalpha() else f"{dense} B",
     )
@@ -253,7 +253,7 @@ def _counts(
         caption + _thinned(counts.thinned_nonzeros),
     )
     caption = _(
-        "{share} of the work per {sample}",
+        "{share} per {sample}",
         share=percent(counts.macs_effective / counts.macs),
         sample=for_task("image", space.dataset.task),
     )

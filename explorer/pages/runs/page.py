@@ -34,7 +34,7 @@ CHART = "runs_chart"
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(f"**{_(LEAD)}**")
+    st.markdown(_(LEAD))
     history = cache.history()
     if history is None:
         st.info(_("This server keeps no run history."), icon=":material/history:")
