@@ -1,6 +1,6 @@
 """Numbers as text: percentages, counts, intervals, tensor shapes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
@@ -122,6 +122,12 @@ def interval_words(interval: tuple[float, float], task: Task) -> str:
 def listed(names: Iterable[str]) -> str:
     """The names with the page's comma between them."""
     return _(", ").join(names)
+
+
+def in_words(names: Sequence[str]) -> str:
+    """The names as a sentence has them: "A, B and C"."""
+    *some, last = names
+    return _("{names} and {last}", names=listed(some), last=last) if some else last
 
 
 def shape(sizes: tuple[int, ...]) -> str:

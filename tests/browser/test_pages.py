@@ -1,12 +1,16 @@
 """What holds for the app as a whole: hand-edited addresses, forms that keep their values while
-other pages are shown, no page wider than its window, a first load that does not move, all
+other pages are shown, no page wider than its window, no text cut off, no layout that moves, all
 accessible.
 """
 
 import re
+from collections import Counter
 
 from playwright.sync_api import Locator, Page, expect
 
+from explorer.charts.patterns import flat_png
+from explorer.charts.raster import data_uri
+from explorer.session.axis_forms import families
 from tests.browser.app_page import card, go, no_traceback, pick
 from tests.browser.audit import CONTRAST, MOST_SHIFT, accessible, moved
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
@@ -40,6 +44,16 @@ BUSY = """() => document.addEventListener('click', ({ target }) => {
 """What the server sends meanwhile is drawn at once, in place of the page before: a part of one page
 must not become a part of another.
 """
+PICTURES = "all => all.map(each => getComputedStyle(each, '::before').maskImage.slice(5, -2))"
+LINES = "all => all.map(each => each.getBoundingClientRect().top)"
+CLIPPED = """() => {
+  const all = document.querySelectorAll('[data-testid=stMain] *, [data-testid=stSidebar] *')
+  return [...all].filter(each => each.checkVisibility() &&
+    !each.closest('[data-testid=stDataFrame]') && each.scrollWidth > each.clientWidth + 1 &&
+    (each.tagName === 'INPUT' || getComputedStyle(each).textOverflow === 'ellipsis')
+  ).map(each => each.value || each.innerText).filter(Boolean)
+}"""
+"""The texts that are cut off, outside of tables."""
 FITS = """() => {
   const main = document.querySelector('[data-testid=stMain]')
   return main && main.scrollWidth <= main.clientWidth + 1
@@ -81,11 +95,33 @@ def a_hand_edited_address_is_reported_and_the_app_goes_on(page: Page, console: C
     no_traceback(page, console)
 
 
+def every_granularity_has_its_picture(page: Page) -> None:
+    """Beside its label in the menu."""
+    page.locator(".st-key-granularity").get_by_role("combobox").click()
+    menu = page.get_by_test_id("stSelectboxVirtualDropdown").locator("[data-item-hl]")
+    menu.first.wait_for()
+    shown = menu.evaluate_all(PICTURES)
+    drawn = [data_uri(flat_png(entry)) for entry in families().values()]
+    assert shown
+    assert shown == drawn[: len(shown)]
+    page.keyboard.press("Escape")
+
+
+def the_focus_of_a_link_to_a_page_is_visible(page: Page) -> None:
+    link = page.get_by_role("link", name="Sensitivity")
+    link.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    expect(link).to_be_focused()
+    expect(link).to_have_css("outline-style", "solid")
+
+
 def fits(page: Page, name: str, theme: str, width: int) -> None:
     """Nothing sticks out at that width, once all is drawn anew."""
     settled(dressed(page, theme, width))
     page.wait_for_function(FITS)
     shot(page, f"{name}-{theme}-{width}")
+    assert page.evaluate(CLIPPED) == []
 
 
 def fits_wide_and_narrow(page: Page, title: str) -> None:
@@ -100,6 +136,9 @@ def fits_wide_and_narrow(page: Page, title: str) -> None:
     fits(page, name, first, 1440)
     accessible(page, within=part)
     fits(page, name, second, 800)
+    if title == "Explore":
+        rows = Counter(page.get_by_test_id("stMetric").evaluate_all(LINES)).values()
+        assert len(set(rows)) == 1, "a card is alone in its row"
     accessible(page, only=CONTRAST, within=part)
 
 
@@ -127,6 +166,7 @@ def a_lesson_by_keyboard(page: Page) -> None:
 def changed_forms_kept_their_values(page: Page) -> None:
     """In a wide window; all pages were reached from a narrow one before."""
     settled(dressed(page, "light", 1440))
+    the_focus_of_a_link_to_a_page_is_visible(page)
     go(page, "Sensitivity")  # not measured: Learn has no side bar, and one comes
     expect(field(page, "tied")).not_to_be_checked()
     switch(page, "Fine-tune & compare")
@@ -142,6 +182,7 @@ def test_from_a_hand_edited_address_to_every_page_and_back(
     page = open_page("?sparsity=7&granularity=kernal&model=resnet21&dataset=cifar11")
     assert moved(page) < MOST_SHIFT, "the first load"
     a_hand_edited_address_is_reported_and_the_app_goes_on(page, console)
+    every_granularity_has_its_picture(page)
     pick(page, "granularity", "Filter")
     page.locator(".st-key-closer").get_by_text("Dropout").click()
     field(page, "drop_pass").fill("7")

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer.charts import alt, tradeoff
 from explorer.pages.methods.choices import method_name
 from explorer.session.state import keep_widget, set_widget, widget_value
-from explorer.texts.formats import change_text, count, points, scale, title, value_text
+from explorer.texts.formats import change_text, count, in_words, points, scale, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
 from explorer.texts.translate import N_, _, from_core, n_
@@ -122,7 +122,7 @@ def verdict(results: Sequence[Result], state: str) -> str:
         start = N_("**{name} is better than every other method beyond chance**")
     closest = best.leads[0]
     low, high = (change_text(end, task) for end in closest.interval)
-    others = _(", ").join(method_name(*lead.other, several) for lead in beaten)
+    others = in_words([method_name(*lead.other, several) for lead in beaten])
     return _(
         "{start}: {gain} against {other} (95%: {low} to {high}). Mean over {compressions}, paired "
         "over {seeds} seeds; the intervals allow for {comparisons}.",
@@ -265,6 +265,8 @@ def _table(methods: dict[str, list[Row]]) -> None:
     task = next(row.task for rows in methods.values() for row in rows)
     names = _value_columns(task)
     columns |= dict.fromkeys(names, numbers)
+    right = st.column_config.Column(alignment="right")
+    columns |= {_("Requested"): right, _("MACs left"): right}
     st.dataframe(
         [_cells(name, row) for name, rows in methods.items() for row in rows],
         hide_index=True,

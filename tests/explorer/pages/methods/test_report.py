@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from explorer.pages.methods.report import axes, equal_methods
+from explorer.pages.methods.report import AFTER, axes, equal_methods, verdict
 from pruning_core.studies import Measurement, Result, Run
 
 
@@ -27,6 +27,18 @@ def test_methods_with_equal_accuracies_are_named() -> None:
     ]
     assert equal_methods(results) == (("Taylor |w g|", "SNIP"),), (
         "methods at chance level in all runs are left out"
+    )
+
+
+def test_the_verdict_names_the_methods_that_are_worse() -> None:
+    means = {"taylor": 0.9, "wanda": 0.895, "snip": 0.5, "random": 0.1}
+    results = [
+        result(criterion, seed, mean + 0.001 * seed * (criterion == "wanda") * (-1) ** seed * 9)
+        for criterion, mean in means.items()
+        for seed in range(4)
+    ]
+    assert verdict(results, AFTER).startswith(
+        "**Taylor |w g| is better than SNIP and Random beyond chance**, but not than the others"
     )
 
 
