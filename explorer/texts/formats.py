@@ -125,9 +125,10 @@ def listed(names: Iterable[str]) -> str:
 
 
 def in_words(names: Sequence[str]) -> str:
-    """The names as a sentence has them: "A, B and C"."""
-    *some, last = names
-    return _("{names} and {last}", names=listed(some), last=last) if some else last
+    """The names as a sentence has them: "A, B and C"; "" without names."""
+    if len(names) < 2:
+        return "".join(names)
+    return _("{names} and {last}", names=listed(names[:-1]), last=names[-1])
 
 
 def shape(sizes: tuple[int, ...]) -> str:
