@@ -112,7 +112,7 @@ def _computed(plan: Plan, space: Workspace) -> Places | None:
     prunable, reasons = cache.prunable(plan, space)
     task = space.dataset.task
     show_own_lesson()
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="first_line"):
         first_steps(task)
         if prunable:
             keep_button(plan, space)
