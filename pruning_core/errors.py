@@ -74,3 +74,8 @@ def shortened(names: Sequence[str], shown: int) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it has no message."""
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def first_sentence(error: BaseException) -> str:
+    """The first sentence of an error's first line, without its full stop."""
+    return first_line(error).partition(". ")[0].removesuffix(".")

@@ -1,8 +1,11 @@
 """A package as others write them: networks, weights and loaders in a folder of its own."""
 
+import runpy
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +246,21 @@ def write_package(folder: Path, package: str, *, every: bool = False) -> Path:
                 splits = getattr(data, name)()
                 torch.save(trained(network(), splits, name), folder / f"{name}.pt")
     return file
+
+
+def run_script(folder: Path) -> str:
+    """What the exported script in that folder prints where our package cannot be imported."""
+    path = list(sys.path)
+    own = {name: sys.modules[name] for name in sys.modules if name.startswith("pruning_core")}
+    try:
+        blocked: dict[str, Any] = dict.fromkeys(own)  # None: its import fails
+        sys.modules.update(blocked)
+        with redirect_stdout(StringIO()) as printed:
+            runpy.run_path(str(folder / "load_masks.py"), run_name="__main__")
+    finally:
+        sys.modules.update(own)
+        sys.path[:] = path
+    return printed.getvalue().strip()
 
 
 def trained(model: nn.Module, splits: Any, kind: str) -> dict[str, Tensor]:

@@ -50,8 +50,8 @@ def sensitivity_curves(
     """One curve per layer that is pruned alone, over its sparsity.
 
     Layers that are pruned together have one curve. Band: the paired 95% interval of the change
-    against the dense network. A change is significant where the band does not contain the baseline.
-    A hollow mark: nothing could be removed.
+    against the dense network, within the range of the value. A change is significant where the band
+    does not contain the baseline. A hollow mark: nothing could be removed.
 
     measure: "value" (of the task, such as accuracy in %) or "loss" (mean loss).
     baseline: the dense network's value or loss.
@@ -65,8 +65,7 @@ def sensitivity_curves(
     for name, style in styles.items():
         curve = curves[name]
         if measure == "value" and style.named:
-            bounds = [tuple(p.value - p.change + end for end in p.change_interval) for p in curve]
-            _add_band(figure, name, curve, style.colour, bounds)
+            _add_band(figure, name, curve, style.colour, [_changed_to(point) for point in curve])
         look = style.look([point.no_op for point in curve])
         _add_measured_curve(figure, name, curve, measure, look)
         for layer in curve[0].group or (name,):
@@ -253,6 +252,14 @@ def _values(curve: Curve, measure: str) -> np.ndarray:
 
 def _sparsities(curve: Curve) -> np.ndarray:
     return np.array([100 * point.sparsity for point in curve])
+
+
+def _changed_to(point: SensitivityPoint) -> tuple[float, ...]:
+    """The dense value plus the ends of the change's interval, within the range of the value."""
+    task = point.task
+    dense = point.value - point.change
+    ends = np.add(dense, point.change_interval)
+    return tuple(np.clip(ends, task.low, task.high).tolist())
 
 
 def _add_band(

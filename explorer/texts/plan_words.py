@@ -85,7 +85,7 @@ NORM_CHANNELS = {ALL: N_("all channels"), KEPT: N_("kept channels")}
 
 WORDS: dict[str, Words] = {
     "model": (N_("network"), lambda name: _label(known_models(name))(name)),
-    "dataset": (N_("images"), lambda name: _label(known_datasets(name))(name)),
+    "dataset": (N_("data"), lambda name: _label(known_datasets(name))(name)),
     "criterion": (N_("criterion"), _label(CRITERIA)),
     "granularity": (N_("granularity"), lambda name: from_core(granularity(name).label)),
     "allocation": (N_("allocation"), _label(ALLOCATIONS)),
@@ -99,8 +99,8 @@ WORDS: dict[str, Words] = {
     "norms": (N_("norms average over"), lambda name: _(NORM_CHANNELS[name])),
     "repair": (N_("repair"), _label(REPAIRS)),
     "tied": (N_("tied layers"), _tied),
-    "probe": (N_("probe images"), str),
-    "calibration": (N_("calibration images"), str),
+    "probe": (N_("probe samples"), str),
+    "calibration": (N_("calibration samples"), str),
     "seed": (N_("seed"), str),
 }
 """A field of Plan -> its words."""

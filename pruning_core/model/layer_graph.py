@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.fx.node import Node
 
-from pruning_core.errors import first_line
+from pruning_core.errors import first_sentence
 from pruning_core.model.graph import TRACE_ERRORS, Program, first_calls, skeleton, trace
 from pruning_core.model.model_io import map_tensors
 from pruning_core.types import Inputs, Layer
@@ -149,7 +149,7 @@ def network_map(model: nn.Module, layers: Sequence[Layer], one: Inputs | None = 
     except TRACE_ERRORS as error:
         ordered = layers if one is None else _by_calls(model, layers, one)
         boxes = {layer.name: ("layer", layer.kind, layer.module) for layer in ordered}
-        reason = f"torch.fx cannot trace it: {first_line(error)}"
+        reason = f"torch.fx cannot trace it: {first_sentence(error)}"
         return _map(model, layers, boxes, (), reason)
     origins = _Origins(program, layers)
     unused = {

@@ -184,8 +184,17 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
+def third_party(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of `write_package`, whose networks the app offers."""
+    return write_package(tmp_path_factory.mktemp("third"), "browser_package", every=True)
+
+
+@pytest.fixture(scope="package")
 def app_url(
-    browser: Browser, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser,
+    data_folder: Path,
+    third_party: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """Address of the real app, which also offers the networks of `write_package`. A skipped run
     starts no server, as `browser` comes first.
@@ -193,7 +202,7 @@ def app_url(
     folder = tmp_path_factory.mktemp("server")
     environment = {
         DATA: str(data_folder),
-        SUBJECTS: str(write_package(folder, "browser_package")),
+        SUBJECTS: str(third_party),
     }
     with served("app.py", folder / "server.log", **environment) as url:
         yield url

@@ -1,35 +1,17 @@
-"""Networks of one's own in the app: a checkpoint and a zip of images, through the dialog, and one
-of `--subject`, to a script without our package.
-
-The scan and the training of the second: tests/explorer/pages/test_main_job.py.
-"""
+"""Networks of one's own in the app: a checkpoint and a zip of images, through the dialog."""
 
 import re
-import runpy
-import sys
-import zipfile
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from explorer.texts.formats import percent
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.workspaces import open_workspace
 from pruning_core.zoo.request import VARIABLE
-from tests.browser.app_page import card, go, no_traceback, pick, slide
-from tests.browser.conftest import (
-    SHOTS_ASKED_FOR,
-    Console,
-    OpenPage,
-    change_address,
-    dressed,
-    settled,
-    shot,
-)
+from tests.browser.app_page import card, no_traceback
+from tests.browser.conftest import SHOTS_ASKED_FOR, Console, OpenPage, dressed, settled, shot
 from tests.core.zoo.uploads.files import flowers, named, network, pt, zipped
 
 
@@ -61,7 +43,7 @@ def in_both_lights(page: Page, name: str) -> None:
         shot(settled(dressed(page, theme, width)), f"{name}-{theme}-{width}")
 
 
-def a_checkpoint_and_a_zip_are_opened(page: Page) -> None:
+def open_ones_own(page: Page) -> None:
     page.get_by_role("button", name="Open your own").click()
     page.get_by_role("dialog").wait_for()
     choose(page, "own_architecture", "VGG (batch norm)")
@@ -84,38 +66,10 @@ def a_checkpoint_and_a_zip_are_opened(page: Page) -> None:
     in_both_lights(page, "own-upload-opened")
 
 
-def a_classifier_of_somebody_else_is_exported(page: Page, folder: Path) -> str:
-    """Gives the line with its value."""
-    change_address(page, "?model=lenet5&sparsity=0.2")
-    pick(page, "model", "Somebody's classifier")
-    page.wait_for_url(re.compile("dataset=pictures_data"))
-    slide(page, "sparsity", 5)
-    expect(page.get_by_text("25.4% of the prunable weights")).to_be_visible()
-    expect(card(page, "Accuracy")).not_to_have_text("33.3%")  # which is chance
-    go(page, "Export")
-    line = page.get_by_text(re.compile(r"^accuracy [01]\.\d{6} \(")).inner_text().strip()
-    expect(card(page, "Accuracy")).to_have_text(percent(float(line.split()[1])))
-    with page.expect_download() as download:
-        page.locator(".st-key-export_zip").get_by_role("button").click()
-    zipfile.ZipFile(download.value.path()).extractall(folder)
-    return line
-
-
-def test_networks_of_ones_own(
-    keep_page: OpenPage,
-    data_folder: Path,
-    console: Console,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_checkpoint_and_a_zip_are_opened(
+    keep_page: OpenPage, data_folder: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(data_folder))
     page = keep_page("?model=lenet5&sparsity=0.0")
-    a_checkpoint_and_a_zip_are_opened(page)
+    open_ones_own(page)
     no_traceback(page, console)
-    line = a_classifier_of_somebody_else_is_exported(page, tmp_path)
-    no_traceback(page, console)
-    path = list(sys.path)
-    with redirect_stdout(StringIO()) as printed:
-        runpy.run_path(str(tmp_path / "load_masks.py"), run_name="__main__")
-    sys.path[:] = path
-    assert printed.getvalue().strip() == line

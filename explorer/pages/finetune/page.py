@@ -11,7 +11,7 @@ from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import title
 from explorer.texts.plan_words import cut_words, flow_words, tune_words
 from explorer.texts.task_words import for_task
-from explorer.texts.translate import N_, _, from_core
+from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.compare import compare_section
 from explorer.training.engine import steps_of, training_events
 from explorer.training.form import training_form
@@ -110,9 +110,10 @@ def _length_words(steps: int, space: Workspace) -> str:
     if not steps:
         return _("The run only prunes and measures.")
     samples = space.dataset.task.samples
-    return _(
-        "In all {steps:,} steps on {count:,} training {samples}.",
-        steps=steps,
+    return n_(
+        "In all {n} step on {count:,} training {samples}.",
+        "In all {n} steps on {count:,} training {samples}.",
+        steps,
         count=len(space.dataset.train),
         samples=from_core(samples),
     )
@@ -121,18 +122,16 @@ def _length_words(steps: int, space: Workspace) -> str:
 def _few_steps_note(steps_per_round: int, space: Workspace) -> None:
     if not 0 < steps_per_round < FEW_STEPS:
         return
+    few = n_("{n} step per round is too few", "{n} steps per round are too few", steps_per_round)
     words = (
-        N_(
-            "{steps} steps per round are few: batch norms and weights may not settle. Choose more "
-            "epochs or smaller batches."
+        _(
+            "{few}: batch norms and weights may not settle. Choose more epochs or smaller batches.",
+            few=few,
         )
         if tracked_norms(space.model)
-        else N_(
-            "{steps} steps per round are few: the weights may not settle. Choose more epochs or "
-            "smaller batches."
-        )
+        else _("{few}: the weights may not settle. Choose more epochs or smaller batches.", few=few)
     )
-    st.caption(f":material/lightbulb: {_(words, steps=steps_per_round)}")
+    st.caption(f":material/lightbulb: {words}")
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:

@@ -8,6 +8,7 @@ from explorer.pages.sensitivity.together import at_chance, start_words
 from explorer.session import state
 from explorer.session.address_choice import address_choice, choose
 from explorer.texts.formats import rounded_text
+from explorer.texts.task_words import for_task
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.sensitivity.corrected import CORRECTED, Joint, start_label
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
@@ -53,7 +54,9 @@ def choose_rule(joints: Sequence[Joint], dataset: Dataset) -> tuple[str, str]:
             disabled=rule == CORRECTED,
             **address_choice("ratios_of", UNITS, next(iter(TARGET_UNITS))),
         )
-    st.caption(_words(rule) + _measured_words(rule, joints, len(dataset.classes)))
+    st.caption(
+        for_task(_words(rule), dataset.task) + _measured_words(rule, joints, len(dataset.classes))
+    )
     return rule, unit
 
 

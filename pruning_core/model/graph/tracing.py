@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_map
 
-from pruning_core.errors import first_line
+from pruning_core.errors import first_line, first_sentence
 from pruning_core.model.graph.program import OUT_OF_PLACE, Program, input_values
 from pruning_core.model.graph.replay_check import checked_replay
 from pruning_core.model.held_buffers import held_buffers
@@ -109,7 +109,7 @@ def _checked_trace(
     try:
         traced = trace(skeleton(model), x, outputs)
     except TRACE_ERRORS as error:
-        return f"torch.fx cannot trace it: {first_line(error)}"
+        return f"torch.fx cannot trace it: {first_sentence(error)}"
     return _trace_problem(traced, x, require_logits(wanted)) or traced
 
 

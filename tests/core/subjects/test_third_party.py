@@ -2,14 +2,10 @@
 
 import csv
 import json
-import runpy
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +26,17 @@ from pruning_core import (
 )
 from pruning_core.cli.main import main
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.export import masks_by_parameter, value_line
+from pruning_core.export import (
+    masks_by_parameter,
+    masks_safetensors,
+    script_text,
+    value_line,
+)
 from pruning_core.subjects import subject_files
 from pruning_core.types import Evaluation
 from pruning_core.workspaces import Workspace
 from tests.core.toy import same_state
-from tests.third_party import write_package
+from tests.third_party import run_script, write_package
 
 PACKAGE = "third_package"
 NETWORKS = {
@@ -118,13 +119,7 @@ def test_the_scan_has_every_layer_and_starts_at_the_dense_value(run: Run) -> Non
 
 
 def test_the_script_prints_the_value_without_our_package(run: Run) -> None:
-    script = (run.folder / "load_masks.py").read_text()
-    assert "pruning_core" not in script
-    path = list(sys.path)
-    with redirect_stdout(StringIO()) as printed:
-        runpy.run_path(str(run.folder / "load_masks.py"), run_name="__main__")
-    sys.path[:] = path
-    assert printed.getvalue().strip() == value_line(run.measured("weights.safetensors"))
+    assert run_script(run.folder) == value_line(run.measured("weights.safetensors"))
 
 
 def torch_masks(space: Workspace, amount: float, *, globally: bool) -> dict[str, torch.Tensor]:
@@ -143,7 +138,7 @@ def torch_masks(space: Workspace, amount: float, *, globally: bool) -> dict[str,
     }
 
 
-def test_fine_and_global_masks_are_those_of_torch(run: Run) -> None:
+def test_masks_and_the_scripts_value_are_those_of_torch(run: Run, tmp_path: Path) -> None:
     for allocation in ("uniform", "global"):
         for amount in (0.3, 0.62):
             plan = replace(run.plan, allocation=allocation, sparsity=amount)
@@ -153,6 +148,15 @@ def test_fine_and_global_masks_are_those_of_torch(run: Run) -> None:
             own = masks_by_parameter(masks, run.space.layers)
             for name, mask in expected.items():
                 assert torch.equal(own[name], mask), (allocation, amount, name)
+    model = deepcopy(run.space.model)
+    with torch.no_grad():  # in place: torch's pruning would separate tied weights
+        for name, mask in expected.items():
+            model.get_parameter(name).mul_(mask)
+    data = run.space.dataset
+    measured = Judge.of(data).evaluate(model, data.test, "cpu")
+    (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(own, plan))
+    (tmp_path / "load_masks.py").write_text(script_text(plan, run.space, tuned=False))
+    assert run_script(tmp_path) == value_line(measured)
 
 
 def test_python_opens_prunes_trains_and_scans_it_with_the_same_results(run: Run) -> None:

@@ -27,6 +27,11 @@ def test_sensitivity_curves_are_sorted_and_have_bands_and_marks() -> None:
     assert trace(figure, "l0").line.dash != curve.line.dash
 
 
+def test_bands_stay_within_the_range_of_the_value() -> None:
+    wide = [replace(point, change_interval=(-2.0, 2.0)) for point in points(1)]
+    assert set(trace(charts.sensitivity_curves(wide), "l0 band").y) == {0, 100}
+
+
 def test_estimated_curves_have_hollow_marks_bands_and_numbers_of_images() -> None:
     bands = [
         band(0.8, 0.3, 10),

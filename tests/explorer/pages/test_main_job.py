@@ -1,32 +1,27 @@
-"""Scan, ratios from its curves, fine-tuning and export, one after the other, on one plan."""
+"""Scan, ratios from its curves, fine-tuning and export, one after the other, on one plan.
 
-from collections.abc import Callable, Iterator
+Networks of somebody else: tests/browser/test_third_party.py.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from explorer.pages.export import page as export
+from explorer.session import cache
 from pruning_core.plan import Plan
-from pruning_core.subjects import subject_files
+from pruning_core.types import Finished
 from tests.explorer.driven import run, text
-from tests.explorer.pages.test_third_party import names, run_script
-from tests.third_party import write_package
+from tests.third_party import run_script
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
-JOBS = {
-    "lenet5": ({"granularity": "kernel", "sparsity": "0.55"}, "conv2.weight"),
-    "pictures": (names("pictures"), "conv.weight"),
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The classifier of somebody else."""
-    with subject_files([write_package(tmp_path_factory.mktemp("job"), "main_job_third")]):
-        yield
+LAYER = "conv2.weight"
 
 
 def csv(at: AppTest) -> str:
@@ -37,18 +32,26 @@ def csv(at: AppTest) -> str:
     return content
 
 
-@pytest.mark.parametrize("model", JOBS)
-def test_the_main_job(
-    model: str, open_view: Open, until: Until, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own, layer = JOBS[model]
-    chosen = {"model": model, "fine_tune": "epochs~1~batch_size~12~lr~0.01"} | own
+def printed(at: AppTest, folder: Path) -> str:
+    """What the script among the page's downloads prints."""
+    plan = Plan.from_json(at.session_state["_plan"])
+    space = cache.workspace(plan.model, plan.dataset)
+    done = cache.jobs().snapshots("test session id", "train")[0].result
+    assert isinstance(done, Finished)
+    with zipfile.ZipFile(io.BytesIO(export.subject_of(plan, space, done).files.zip())) as archive:
+        archive.extractall(folder)
+    return run_script(folder)
+
+
+def test_the_main_job(open_view: Open, until: Until, tmp_path: Path) -> None:
+    chosen = {"model": "lenet5", "granularity": "kernel", "sparsity": "0.55"}
+    chosen["fine_tune"] = "epochs~1~batch_size~12~lr~0.01"
     at = open_view("sensitivity", **chosen, grid="Quick")
     at.button(key="scan_start").click().run()
     until(at, lambda at: "Scanned" in text(at))
     head, *points = csv(at).splitlines()
     assert head.startswith("parameter,granularity,sparsity,loss,top1")
-    assert any(point.startswith(f"{layer},") for point in points)
+    assert any(point.startswith(f"{LAYER},") for point in points)
     at.button(key="target_apply").click()
     chosen["overrides"] = run(at).query_params["overrides"]
     at = open_view("finetune", **chosen)
@@ -56,9 +59,9 @@ def test_the_main_job(
     until(at, lambda at: ": finished in" in text(at))
     assert not at.error
     at = open_view("export", **chosen)
-    assert layer in dict(Plan.from_json(at.session_state["_plan"]).overrides)
+    assert LAYER in dict(Plan.from_json(at.session_state["_plan"]).overrides)
     assert "1 epoch after each pruning step" in text(at)
     assert "weights.safetensors" in at.main.code[0].value
-    line = run_script(at, tmp_path, capsys)
+    line = printed(at, tmp_path)
     assert line == at.main.code[1].value
     assert line.startswith("accuracy ")

@@ -32,6 +32,7 @@ def test_differences_of_two_plans_in_words() -> None:
         "ratios none set by hand, now 1 set by hand",
         "learning rate 0.01, now 0.1",
     )
+    assert differences(then, replace(then, probe=70))[0] == f"probe samples {then.probe}, now 70"
     assert differences(then, then) == ()
     assert differences(then, now, skip=("sparsity", "overrides", "fine_tune")) == ()
 

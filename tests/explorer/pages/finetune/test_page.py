@@ -63,7 +63,7 @@ def test_few_steps_get_a_note_that_names_batch_norm_only_where_there_is_some(
     open_view: Open,
 ) -> None:
     shown = text(open_view("finetune", fine_tune="epochs~1"))
-    assert "33 steps per round are few: the weights may not settle" in shown
+    assert "33 steps per round are too few: the weights may not settle" in shown
     assert "batch norms" not in shown
     assert "few: batch norms and weights may not settle" in text(
         open_view("finetune", model="vgg", fine_tune="epochs~1")
