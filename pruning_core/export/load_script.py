@@ -124,10 +124,6 @@ def ask_more(lines: UserLines, split: str) -> str:
 
 def load_lines(lines: UserLines) -> list[str]:
     """The lines that load the weights of the dense network into `model`."""
-    if lines.weights.endswith(".safetensors"):
-        return [f"model.load_state_dict(load_file({lines.weights!r}))"]
     if lines.weights:
-        nested = f'["{lines.nested}"]' if lines.nested else ""
-        read = f'torch.load({lines.weights!r}, map_location="cpu", weights_only=True)'
-        return [f"weights = {read}{nested}", "model.load_state_dict(weights)"]
+        return [f"weights = {lines.weights}", "model.load_state_dict(weights)"]
     return [STORED.format(file=lines.stored)] if lines.stored else []

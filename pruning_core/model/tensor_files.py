@@ -39,6 +39,24 @@ SAVE = "save model.state_dict() with torch.save, or as safetensors"
 UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
 
 
+SAFETENSORS = "safetensors"
+NUMPY = "npz"
+PICKLED = "pt"
+
+
+def form_of(path: Path) -> str:
+    """SAFETENSORS, NUMPY or PICKLED, by the content of a file that `read_tensors` has read."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start[8:9] == b"{":
+        return SAFETENSORS
+    if start.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(path) as archive:
+            if all(name.endswith(".npy") for name in archive.namelist()):
+                return NUMPY
+    return PICKLED
+
+
 def read_tensors(path: Path, limit: int | None = None) -> Mapping[str, Any]:
     """The content of a safetensors, .pt or .npz file: names -> tensors, or nested dicts of them.
 
@@ -123,13 +141,13 @@ def _check_archive(
     pickles: list[zipfile.ZipInfo],
 ) -> None:
     """Raises PruningError for an archive that torch.save does not write."""
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise PruningError(f"The file is a TorchScript program, which is not run here: {SAVE}.")
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
         raise PruningError(
             "The archive is compressed, or its parts overlap; torch.save does not write such files."
         )
-    if any(entry.filename.endswith("constants.pkl") for entry in entries):
-        raise PruningError(f"The file is a TorchScript program, which is not run here: {SAVE}.")
     if len(pickles) > 1 or pickles[0].file_size > MAX_HEADER:
         raise PruningError(f"The file has more than a state_dict's list of tensors: {SAVE}.")
     _check_pickle(archive.read(pickles[0]))
@@ -206,10 +224,11 @@ def _read_npz(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             if math.prod(shape) * dtype.itemsize > entry.file_size:
                 raise PruningError(f"The array {name[:80]} is larger than its file.")
-        if dtype.kind in "biuf":
+        if dtype.kind in "biuf" and dtype.itemsize <= 8:
             with archive.open(entry) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
-            arrays[name] = torch.from_numpy(np.ascontiguousarray(array))
+            own_order = np.ascontiguousarray(array, dtype.newbyteorder("="))
+            arrays[name] = torch.from_numpy(own_order.reshape(shape))  # else () becomes (1,)
     return arrays
 
 

@@ -80,7 +80,7 @@ class Entry:
         """
         add_to_path(self.path, self.model, "" if self.folder else self.data, self.transform)
         network = self._network()
-        nested = "" if self.weights is None else load_weights(network, self.weights)
+        loaded = None if self.weights is None else load_weights(network, self.weights)
         given, expressions = self.splits()
         own: dict[str, Any] = {
             "task": self.task or None,
@@ -94,8 +94,11 @@ class Entry:
         settings = given | {key: value for key, value in own.items() if value is not None}
         space = workspace(network, **settings, name=self.name, data=f"{self.name}_data")
         assert space.lines is not None
-        known = replace(space.lines, nested=nested)
-        return replace(space, lines=self.lines(known, network, expressions))
+        lines = self.lines(space.lines, network, expressions)
+        if loaded is None:
+            return replace(space, lines=lines)
+        lines = replace(lines, imports=lines.imports + loaded.imports, weights=loaded.expression)
+        return replace(space, lines=lines, read=space.read + loaded.notes)
 
     def _network(self) -> nn.Module:
         build = import_object(self.model, "model")
@@ -155,7 +158,6 @@ class Entry:
             path=tuple(map(str, self.path)),
             imports=tuple(imports),
             model=expression if is_network else f"{expression}({_stated(self.arguments)})",
-            weights=str(self.weights) if self.weights else "",
             unwrap=WRAPPERS.get(type(network).__name__, ""),
             splits={name: text for name, text in splits.items() if name in SPLITS},
             batch=splits.get("batch", ""),

@@ -56,7 +56,7 @@ def read_file(path: Path) -> tuple[Entry, ...]:
             raise PruningError(f"The subject file {path} is a folder or a device, not a file.")
         if path.stat().st_size > LARGEST:
             raise PruningError(f"The subject file {path} is larger than {LARGEST:,} bytes.")
-        return _parsed(path.resolve(), path.read_text(encoding="utf-8"))
+        return _parsed(path.resolve(), path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PruningError(f"The subject file {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

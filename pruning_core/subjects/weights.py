@@ -1,13 +1,21 @@
-"""Weights in a file of the user's: safetensors, or a file of torch.save."""
+"""Weights in a file of the user's: safetensors, a file of torch.save, or .npz."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pruning_core.errors import kind_text, shortened
-from pruning_core.model.tensor_files import MAX_BYTES, read_tensors
+from pruning_core.model.tensor_files import (
+    MAX_BYTES,
+    NUMPY,
+    PICKLED,
+    SAFETENSORS,
+    form_of,
+    read_tensors,
+)
 from pruning_core.types import PruningError
 
 NESTED = ("state_dict", "model_state_dict", "model")
@@ -17,11 +25,30 @@ LARGER = 16
 SHOWN = 3
 
 
-def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor], str]:
-    """Parameter name -> tensor, in a safetensors file or a file of torch.save(state_dict).
+EXPRESSIONS = {
+    SAFETENSORS: "load_file({file!r})",
+    PICKLED: 'torch.load({file!r}, map_location="cpu", weights_only=True)',
+    NUMPY: "{{name: torch.from_numpy(value) for name, value in np.load({file!r}).items()}}",
+}
+"""Form of a file -> the expression that reads it in a program without this package."""
+WITHOUT_PREFIX = (
+    "{{name.removeprefix({prefix!r}): value for name, value in {expression}.items()"
+    " if name.startswith({prefix!r})}}"
+)
 
-    Also the key under which a training's checkpoint holds them, "" for none. limit: most bytes of
-    the file, as in `read_tensors`.
+
+@dataclass(frozen=True)
+class Read:
+    """How weights were read: the expression for a program, its import lines, and notes."""
+
+    expression: str
+    imports: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor], Read]:
+    """Parameter name -> tensor, in a safetensors, .pt or .npz file, also inside a checkpoint of a
+    training. limit: most bytes of the file, as in `read_tensors`.
 
     Nothing in the file is run (weights_only). Raises PruningError for a file that cannot be read or
     holds something else.
@@ -46,17 +73,40 @@ def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor
             raise PruningError(
                 f"'{str(name)[:80]}' in {path} is quantised or without values: save plain tensors."
             )
-    return dict(given), nested
+    form = form_of(path)
+    expression = EXPRESSIONS[form].format(file=str(path)) + (f"[{nested!r}]" if nested else "")
+    return dict(given), Read(expression, ("import numpy as np",) if form == NUMPY else ())
 
 
-def load_weights(model: nn.Module, path: Path) -> str:
-    """Writes the weights in a file into the model. Gives the key that `read_weights` gives.
+def _without_prefix(
+    given: dict[str, Tensor], read: Read, names: Set[str]
+) -> tuple[dict[str, Tensor], Read]:
+    """The weights without a prefix, such as "module.", where one makes them fit these names."""
+    first = next(iter(names), "")
+    states = {
+        prefix: {n.removeprefix(prefix): given[n] for n in given if n.startswith(prefix)}
+        for prefix in {name.removesuffix(first) for name in given if name.endswith(f".{first}")}
+    }
+    fitting = [prefix for prefix, state in states.items() if state.keys() == names]
+    if len(fitting) != 1:
+        return given, read
+    prefix = fitting[0]
+    notes = [f"The prefix '{prefix}' was removed from the names."]
+    if left := len(given) - len(names):
+        notes.append(f"{left} other tensors of the file were left out.")
+    expression = WITHOUT_PREFIX.format(prefix=prefix, expression=read.expression)
+    return states[prefix], replace(read, expression=expression, notes=tuple(notes))
+
+
+def load_weights(model: nn.Module, path: Path) -> Read:
+    """Writes the weights in a file into the model. Gives how they were read.
 
     Raises PruningError, with names and shapes, where file and model do not fit.
     """
     own = model.state_dict()
     size = sum(value.nbytes for value in own.values() if isinstance(value, Tensor))
-    given, nested = read_weights(path, max(MAX_BYTES, LARGER * size))
+    given, read = read_weights(path, max(MAX_BYTES, LARGER * size))
+    given, read = _without_prefix(given, read, own.keys())
     missing = sorted(own.keys() - given.keys())
     more = sorted(given.keys() - own.keys())
     shapes = sorted(
@@ -74,4 +124,4 @@ def load_weights(model: nn.Module, path: Path) -> str:
             f"The weights in {path.name} do not fit the network: the file {', '.join(problems)}."
         )
     model.load_state_dict(given)
-    return nested
+    return read

@@ -15,10 +15,10 @@ class UserLines:
     precision; pruned: torch.nn.utils.prune has pruned it.
 
     path: folders that Python imports from; imports: import lines; model: the expression that builds
-    the network; weights: file of its weights; nested: the key of a training's checkpoint that
-    holds them; unwrap: the attribute of a wrapper that holds the
-    network; splits: split -> expression that gives what the user gave; batch: the expression of a
-    function from a batch to (inputs, target); task: package.module:object of the user's task.
+    the network; weights: the expression that reads its weights; unwrap: the attribute of a wrapper
+    that holds the network; splits: split -> expression that gives what the user gave; batch: the
+    expression of a function from a batch to (inputs, target); task: package.module:object of the
+    user's task.
 
     stored: the file of an export that holds the weights of the dense network; network, place,
     needs: for the program's first lines: what the network is called, where the data is to be put,
@@ -36,7 +36,6 @@ class UserLines:
     imports: tuple[str, ...] = ()
     model: str = ""
     weights: str = ""
-    nested: str = ""
     unwrap: str = ""
     splits: Mapping[str, str] = field(default_factory=dict)
     batch: str = ""

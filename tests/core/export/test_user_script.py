@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -138,10 +139,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "script_package" / "kinds.py").write_text(KINDS.replace("{names}", str(NAMES)))
     file = folder / "kinds.toml"
     weights = ["pictures.safetensors"] * len(NAMES)
-    weights[0] = "nested.pt"
+    weights[:4] = ["nested.pt", "prefixed.ckpt", "arrays.npz", "weights.bin"]
     file.write_text("".join(map(lambda n, w: ENTRY.format(name=n, weights=w), NAMES, weights)))
     state = load_file(folder / "pictures.safetensors")
     torch.save({"state_dict": state, "epoch": 3}, folder / "nested.pt")
+    prefixed = {f"module.{name}": value for name, value in state.items()}
+    torch.save({"model": prefixed | {"loss": torch.ones(1)}}, folder / "prefixed.ckpt")
+    np.savez(folder / "arrays.npz", **{name: value.numpy() for name, value in state.items()})  # type: ignore[arg-type]
+    (folder / "weights.bin").write_bytes((folder / "pictures.safetensors").read_bytes())
     return file
 
 
@@ -172,6 +177,9 @@ def test_the_script_prints_the_measured_value_for_every_form_of_data(
     wrong = {}
     plan = Plan(granularity="filter", sparsity=0.3, fine_tune=TrainConfig(epochs=0))
     with subject_files([file]):
+        notes = open_workspace(NAMES[1], f"{NAMES[1]}_data").notes
+        assert "The prefix 'module.' was removed from the names." in notes
+        assert "1 other tensors of the file were left out." in notes
         for number, name in enumerate(NAMES):
             tune = replace(plan.fine_tune, epochs=number % 2)
             named = replace(plan, model=name, dataset=f"{name}_data", fine_tune=tune)

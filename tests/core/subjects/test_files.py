@@ -32,7 +32,7 @@ def named(file: Path) -> Iterator[Path]:
 
 def test_the_variable_names_files_inside_the_block_only(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
-    other.write_text('[other]\nmodel = "a.b:c"\ndata = "a.b:d"')
+    other.write_text('[other]\nmodel = "a.b:c"\ndata = "a.b:d"', encoding="utf-8-sig")
     before = os.environ.get(VARIABLE)
     with subject_files([file]), subject_files([other, file]):
         assert os.environ[VARIABLE].split(os.pathsep) == [str(file), str(other)]

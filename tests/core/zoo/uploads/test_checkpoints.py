@@ -1,12 +1,15 @@
 """Uploaded checkpoints: what is mended and said, what is refused, and before what."""
 
 import argparse
+import io
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zipfile import ZIP_DEFLATED
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -85,6 +88,12 @@ MENDED: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+def npz(arrays: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
 def test_every_usual_form_is_mended_and_said() -> None:
     wrong = {}
     for kind, (make, words) in MENDED.items():
@@ -94,7 +103,14 @@ def test_every_usual_form_is_mended_and_said() -> None:
         if fit.differences or fit.classes != 3 or not equal or words not in " ".join(fit.notes):
             wrong[kind] = (fit.differences[:2], fit.classes, equal, fit.notes)
     assert not wrong
-    assert len(look(save(STATE)).state) == len(look(old_pt({"net": STATE})).state) == len(STATE)
+    arrays = {name: value.numpy() for name, value in STATE.items()}
+    arrays["fc.bias"] = arrays["fc.bias"].astype(">f4")
+    for content in (save(STATE), old_pt({"net": STATE}), npz(arrays)):
+        fit = look(content)
+        assert (len(fit.state), fit.differences) == (len(STATE), ())
+        assert torch.equal(fit.state["fc.bias"], STATE["fc.bias"])
+    unread = look(npz(arrays | {"fc.bias": np.zeros(3, np.longdouble)})).differences
+    assert [(row.name, row.problem) for row in unread] == [("fc.bias", "missing")]
 
 
 def test_another_set_of_weights_can_be_chosen() -> None:
@@ -177,7 +193,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a compressed archive": (bomb, "compressed, or its parts overlap"),
     "overlapping parts": (overlapping, "overlap"),
     "a TorchScript program": (
-        lambda: zipped({"x/data.pkl": b"\x80\x02}.", "x/constants.pkl": b""}),
+        lambda: zipped({"x/data.pkl": b"\x80\x02}.", "x/constants.pkl": b""}, ZIP_DEFLATED),
         "TorchScript program",
     ),
     "a constructor": (
