@@ -65,7 +65,9 @@ def sensitivity_curves(
     for name, style in styles.items():
         curve = curves[name]
         if measure == "value" and style.named:
-            _add_band(figure, name, curve, style.colour, [_changed_to(point) for point in curve])
+            ends = [np.add(p.value - p.change, p.change_interval) for p in curve]
+            bounds = np.clip(ends, curve[0].task.low, curve[0].task.high).tolist()
+            _add_band(figure, name, curve, style.colour, bounds)
         look = style.look([point.no_op for point in curve])
         _add_measured_curve(figure, name, curve, measure, look)
         for layer in curve[0].group or (name,):
@@ -252,14 +254,6 @@ def _values(curve: Curve, measure: str) -> np.ndarray:
 
 def _sparsities(curve: Curve) -> np.ndarray:
     return np.array([100 * point.sparsity for point in curve])
-
-
-def _changed_to(point: SensitivityPoint) -> tuple[float, ...]:
-    """The dense value plus the ends of the change's interval, within the range of the value."""
-    task = point.task
-    dense = point.value - point.change
-    ends = np.add(dense, point.change_interval)
-    return tuple(np.clip(ends, task.low, task.high).tolist())
 
 
 def _add_band(

@@ -200,10 +200,7 @@ def app_url(
     starts no server, as `browser` comes first.
     """
     folder = tmp_path_factory.mktemp("server")
-    environment = {
-        DATA: str(data_folder),
-        SUBJECTS: str(third_party),
-    }
+    environment = {DATA: str(data_folder), SUBJECTS: str(third_party)}
     with served("app.py", folder / "server.log", **environment) as url:
         yield url
 
