@@ -1,10 +1,13 @@
 """The server's first answer: Streamlit's own page with the app's style in its head.
 
 Streamlit sends a style with the other elements, after the first paint: what is painted before it
-would then move.
+would then move. Streamlit asks for the script of an element only when the element is there; the
+links here let the browser load those scripts while the server computes.
 """
 
-from functools import partial
+import json
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import streamlit
@@ -17,7 +20,25 @@ ADDRESSES = ("", "sensitivity", "search", "finetune", "flows", "methods", "runs"
 BARE = "learn"
 """The path of the page without a side bar."""
 STYLE = Path(__file__).with_name("page.css")
-PAGE = Path(streamlit.__file__).parent / "static" / "index.html"
+STATIC = Path(streamlit.__file__).parent / "static"
+PAGE = STATIC / "index.html"
+ELEMENTS = (
+    "BidiComponent",
+    "Button",
+    "ButtonGroup",
+    "Checkbox",
+    "DataFrame",
+    "Html",
+    "ImageList",
+    "Metric",
+    "NumberInput",
+    "Selectbox",
+    "Slider",
+    "Table",
+)
+"""Streamlit's elements of the side bar and of Explore whose scripts are not part of its page."""
+PRELOAD = '<link rel="modulepreload" crossorigin fetchpriority="low" href="./{}">'
+"""As Streamlit's page links its own scripts."""
 
 
 def routes() -> list[Route]:
@@ -28,10 +49,28 @@ def routes() -> list[Route]:
     ]
 
 
+@cache
+def scripts() -> tuple[str, ...]:
+    """The files of ELEMENTS, and what they import, but for what Streamlit's page has anyway."""
+    built = json.loads((STATIC / "manifest.json").read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+
+    def needed(name: str) -> Iterator[str]:
+        yield built[name]["file"]
+        for imported in built[name].get("imports", ()):
+            yield from needed(imported)
+
+    wanted = (name for name in built if Path(name).name.split(".")[0].lstrip("_") in ELEMENTS)
+    files = dict.fromkeys(file for name in wanted for file in needed(name))
+    return tuple(file for file in files if file.endswith(".js") and file not in page)
+
+
 def styled_page(*, bare: bool) -> str:
     """Streamlit's page with the style at the end of its head. bare: without a side bar."""
-    style = f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
-    page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{style}</head>", 1)
+    head = f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
+    if not bare:
+        head += "".join(map(PRELOAD.format, scripts()))
+    page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}</head>", 1)
     return page.replace("<html", "<html data-bare", 1) if bare else page
 
 

@@ -1,4 +1,4 @@
-"""The first answer of the server: Streamlit's page with the app's style."""
+"""The server's first answer: Streamlit's page with the app's style and scripts of elements."""
 
 from pathlib import Path
 
@@ -7,22 +7,34 @@ from starlette.testclient import TestClient
 
 from explorer import script
 from explorer.app import LEARN, PAGES
-from explorer.first_paint import ADDRESSES, BARE, PAGE, STYLE, routes
+from explorer.first_paint import ADDRESSES, BARE, ELEMENTS, PAGE, STATIC, STYLE, routes, scripts
 
 
-def test_every_page_is_streamlits_own_with_the_style_in_its_head() -> None:
+def test_every_page_is_streamlits_own_with_style_and_scripts_in_its_head() -> None:
     assert set(ADDRESSES) == {"", *(entry[-1] for entry in PAGES)} - {"explore"}
     server = TestClient(Starlette(routes=routes()))
     head, rest = PAGE.read_text(encoding="utf-8").split("</head>")
     style = STYLE.read_text(encoding="utf-8")
+    links = "".join(
+        f'<link rel="modulepreload" crossorigin fetchpriority="low" href="./{file}">'
+        for file in scripts()
+    )
     for address in ADDRESSES:
         answer = server.get(f"/{address}?sparsity=0.5")
-        assert answer.text == f"{head}<style>{style}</style></head>{rest}", address
+        assert answer.text == f"{head}<style>{style}</style>{links}</head>{rest}", address
         assert answer.headers["Cache-Control"] == "no-cache", address
     assert BARE == LEARN
     bare = f"{head}<style>{style}</style></head>{rest}".replace("<html", "<html data-bare")
     assert server.get("/learn?lesson=why").text == bare
     assert server.get("/vendor").status_code == 404
+
+
+def test_each_element_has_its_script_and_the_page_links_none_twice() -> None:
+    files = scripts()
+    assert {Path(file).name.split(".")[0] for file in files} >= set(ELEMENTS)
+    assert len(set(files)) == len(files)
+    assert all((STATIC / file).is_file() for file in files)
+    assert not [file for file in files if file in PAGE.read_text(encoding="utf-8")]
 
 
 def test_no_folder_of_pages_is_beside_the_script_that_streamlit_runs() -> None:
