@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -26,6 +27,8 @@ METRICS = "/metrics"
 PROTECTED = (METRICS, "/_stcore/metrics")
 """Paths for this machine and for who has the token. Streamlit's own metrics name its caches, and
 take long."""
+IMPORT_SWITCH_SECONDS = 0.0005
+"""After so long a thread that imports lets another one run; usually it is 0.005."""
 REFUSED = "Only from this machine, or with the server's token as 'Authorization: Bearer TOKEN'."
 
 
@@ -86,14 +89,26 @@ async def served(_app: object) -> AsyncIterator[None]:
     set_up_logs()
     if is_json():
         config.set_option("logger.enableRich", False)  # it prints messages of errors
-    # The first visit needs torch, and a browser takes a second or two before it asks for a page.
-    Thread(target=import_module, args=("pruning_core.workspaces",), daemon=True).start()
+    Thread(target=_import_core, daemon=True).start()
     with ExitStack() as stack:
         if os.environ.get(DEMO):
             _keep_nothing(stack)
         log_event("server started")
         yield
     log_event("server stopped")
+
+
+def _import_core() -> None:
+    """Imports what the first visit needs, such as torch, before a browser asks for a page.
+
+    Meanwhile other threads wait less for Python's lock: a browser loads over a hundred scripts.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(IMPORT_SWITCH_SECONDS)
+    try:
+        import_module("pruning_core.workspaces")
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _keep_nothing(stack: ExitStack) -> None:
