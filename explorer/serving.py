@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from importlib import import_module
-from threading import Thread
+from threading import Event, Thread
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
@@ -29,6 +29,8 @@ PROTECTED = (METRICS, "/_stcore/metrics")
 take long."""
 IMPORT_SWITCH_SECONDS = 0.0005
 """After so long a thread that imports lets another one run; usually it is 0.005."""
+_imported = Event()
+_imported.set()
 REFUSED = "Only from this machine, or with the server's token as 'Authorization: Bearer TOKEN'."
 
 
@@ -89,6 +91,7 @@ async def served(_app: object) -> AsyncIterator[None]:
     set_up_logs()
     if is_json():
         config.set_option("logger.enableRich", False)  # it prints messages of errors
+    _imported.clear()
     Thread(target=_import_core, daemon=True).start()
     with ExitStack() as stack:
         if os.environ.get(DEMO):
@@ -96,6 +99,15 @@ async def served(_app: object) -> AsyncIterator[None]:
         log_event("server started")
         yield
     log_event("server stopped")
+
+
+def wait_for_imports() -> None:
+    """Waits until the server has imported what it imports at its start.
+
+    Two threads that import the same modules in other orders can wait for each other; Python then
+    ends one of them with an error.
+    """
+    _imported.wait()
 
 
 def _import_core() -> None:
@@ -109,6 +121,7 @@ def _import_core() -> None:
         import_module("pruning_core.workspaces")
     finally:
         sys.setswitchinterval(usual)
+        _imported.set()
 
 
 def _keep_nothing(stack: ExitStack) -> None:
