@@ -31,12 +31,18 @@ class PlainKernels(BaseTorchFunctionMode):
     """
 
 
+Numbers = Callable[[Tensor], Tensor]
+"""A tensor -> for each of its elements the number of its weight, -1 where it has none."""
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
     """A product of a weight, or of a part or a function of it, with data.
 
     parameter: the weight's name. macs: multiply-adds. product: the operation's. output: of the
     operation.
+    first: the number of the product's first weight in the flat parameter, where the product's
+    weights are a view of that parameter; else None.
     places: for each element of the product's weight its number in the flat parameter, and True
     where it belongs to this parameter (another parameter may be in the same operand).
     """
@@ -45,6 +51,7 @@ class Read:
     macs: int
     product: Product
     output: Any
+    first: int | None
     places: Callable[[], tuple[Tensor, Tensor]]
 
     def squares(self, size: int) -> Tensor:
@@ -60,14 +67,14 @@ class _Stored:
     """What is known of a storage.
 
     constant: it depends on parameters and buffers alone, not on the input. sources: the weights it
-    is computed from. numbers: for each element of the storage the number of its weight among all
-    weights, -1 where it has none; None where it is no weight. flows: the weights whose outputs it
-    holds, changed only value by value or averaged.
+    is computed from. numbers: for each element of a tensor in the storage the number of its weight
+    among all weights, -1 where it has none; None where it is no weight. flows: the weights whose
+    outputs it holds, changed only value by value or averaged.
     """
 
     constant: bool = True
     sources: frozenset[str] = frozenset()
-    numbers: Callable[[], Tensor] | None = None
+    numbers: Numbers | None = None
     flows: frozenset[str] = frozenset()
 
 
@@ -122,14 +129,19 @@ class WeightReads(OperationMode):
         """The weights whose outputs these tensors hold."""
         return _joined(self._of(t).flows for t in tensors if _plain(t))
 
-    def _numbers_of(self, tensors: list[Tensor], names: list[str]) -> Callable[[], Tensor]:
-        def numbers() -> Tensor:
-            size = tensors[0].untyped_storage().nbytes() // tensors[0].element_size()
+    def _numbers_of(self, tensors: list[Tensor], names: list[str]) -> Numbers:
+        own = tensors[0]
+        if len(tensors) == 1 and own.is_contiguous():
+            start = self._starts[names[0]] - own.storage_offset()
+            return lambda view: _offsets(view) + start
+
+        def numbers(view: Tensor) -> Tensor:
+            size = own.untyped_storage().nbytes() // own.element_size()
             flat = torch.full((size,), -1)
             for name, tensor in zip(names, tensors, strict=True):
-                own = torch.arange(tensor.numel()).view(tensor.shape) + self._starts[name]
-                _at(flat, tensor).copy_(own)
-            return flat
+                number = torch.arange(tensor.numel()).view(tensor.shape) + self._starts[name]
+                _at(flat, tensor).copy_(number)
+            return _at(flat, view)
 
         return numbers
 
@@ -197,7 +209,7 @@ class WeightReads(OperationMode):
             return {}
         if len(info.sources) == 1:
             return dict.fromkeys(info.sources, 1.0)
-        numbers = _at(info.numbers(), weight)
+        numbers = info.numbers(weight)
         inside = {
             name: ((numbers >= start) & (numbers < start + self._sizes[name])).double().mean()
             for name in info.sources
@@ -208,10 +220,17 @@ class WeightReads(OperationMode):
     def _report(self, name: str, share: float, product: Product, out: Any, info: _Stored) -> None:
         def places() -> tuple[Tensor, Tensor]:
             assert info.numbers is not None
-            numbers = _at(info.numbers(), product.weight) - self._starts[name]
+            numbers = info.numbers(product.weight) - self._starts[name]
             return numbers, (numbers >= 0) & (numbers < self._sizes[name])
 
-        self._on_read(Read(name, round(share * product.macs), product, out, places))
+        first = self._first(name, product.weight)
+        self._on_read(Read(name, round(share * product.macs), product, out, first, places))
+
+    def _first(self, name: str, view: Tensor) -> int | None:
+        """The number of a view's first element in the flat weight; None where it is no view."""
+        own = self._kept_alive[0][name]
+        alone = own.is_contiguous() and own.untyped_storage().nbytes() == own.nbytes
+        return int(view.storage_offset()) if alone and storage(own) == storage(view) else None
 
     def _note_lost(self, before: Mapping[int, _Stored]) -> None:
         """Notes weights that meet data outside a known product."""
@@ -251,17 +270,17 @@ def _is_composite(func: Any) -> bool:
 
 def _moved(
     func: Any, args: tuple[Any, ...], out: Tensor, before: Mapping[int, _Stored]
-) -> Callable[[], Tensor] | None:
+) -> Numbers | None:
     """The numbers of a new storage, where the weights' elements keep or only change places."""
 
     def numbers_of(tensor: Tensor) -> Tensor:
         numbers = before[storage(tensor)].numbers if _plain(tensor) else None
         if numbers is not None:
-            return _at(numbers(), tensor)
+            return numbers(tensor)
         return torch.full(tensor.shape, -1) if func.overloadpacket in JOINS else tensor
 
     if func.overloadpacket in MOVES:
-        return lambda: _laid_out(func(*tree_map_only(Tensor, numbers_of, args)), out)
+        return _laid_out(lambda: func(*tree_map_only(Tensor, numbers_of, args)), out)
     same = [
         tensor
         for tensor in tensors_in(args)
@@ -269,14 +288,26 @@ def _moved(
     ]
     if len(same) != 1:  # a sum of two weights belongs to neither
         return None
-    return lambda: _laid_out(numbers_of(same[0]), out)
+    return _laid_out(lambda: numbers_of(same[0]), out)
 
 
-def _laid_out(numbers: Tensor, like: Tensor) -> Tensor:
-    """The numbers in the order of the elements of the storage of `like`."""
-    flat = torch.full((like.untyped_storage().nbytes() // like.element_size(),), -1)
-    _at(flat, like).copy_(numbers)
-    return flat
+def _laid_out(numbers: Callable[[], Tensor], like: Tensor) -> Numbers:
+    """The numbers of the elements of `like`, for any tensor in its storage."""
+
+    def shown(view: Tensor) -> Tensor:
+        flat = torch.full((like.untyped_storage().nbytes() // like.element_size(),), -1)
+        _at(flat, like).copy_(numbers())
+        return _at(flat, view)
+
+    return shown
+
+
+def _offsets(view: Tensor) -> Tensor:
+    """For each element its place in the storage."""
+    places = torch.full((), view.storage_offset())
+    for size, step in zip(view.shape, view.stride(), strict=True):
+        places = places[..., None] + torch.arange(size) * step
+    return places
 
 
 def _at(flat: Tensor, like: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.errors import first_line
-from pruning_core.model.inventory.products import Product
 from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
 from pruning_core.model.inventory.routers import Routes
 from pruning_core.model.inventory.views import named_parameters
@@ -144,7 +143,7 @@ class _Run:
             self._results.append((read.parameter, read.output))
         if not owners:
             shape = tuple(self._weights[read.parameter].shape)
-            use.axes.add(parameter_axes(shape, read.product, *read.places()))
+            use.axes.add(parameter_axes(shape, read))
             use.groups = read.product.groups
 
     def finished(self) -> dict[str, Use]:
@@ -173,26 +172,63 @@ class _Run:
         return note
 
 
-def parameter_axes(shape: tuple[int, ...], product: Product, numbers: Tensor, own: Tensor) -> str:
+def parameter_axes(shape: tuple[int, ...], read: Read) -> str:
     """What each axis of a parameter is in a product: one letter per axis, as `Product.axes`.
 
     An axis that does not vary in the product's weight is b: one matrix of several was read. ""
     where an axis of the parameter lies along several axes of the product's weight, or where only
-    some of its elements are the parameter's. numbers, own: as in `Read.places`.
+    some of its elements are the parameter's.
     """
-    if not own.all():
-        return ""
+    along = _along_of_view(shape, read)
+    if along is None:
+        numbers, own = read.places()
+        if not own.all():
+            return ""
+        along = [
+            [axis for axis in range(place.ndim) if _varies(place, axis)]
+            for place in _coordinates(shape, numbers)
+        ]
     letters = ""
-    stride = 1
-    for size in reversed(shape):
-        place = numbers // stride % size
-        stride *= size
-        along = [axis for axis in range(place.ndim) if _varies(place, axis)]
-        kinds = {product.axes[axis] for axis in along}
+    for size, axes in zip(shape, along, strict=True):
+        kinds = {read.product.axes[axis] for axis in axes}
         if len(kinds) > 1:
             return ""
-        letters = (kinds.pop() if kinds else "b" if size > 1 else "1") + letters
+        letters += kinds.pop() if kinds else "b" if size > 1 else "1"
     return letters
+
+
+def _along_of_view(shape: tuple[int, ...], read: Read) -> list[list[int]] | None:
+    """For each axis of the parameter the axes of the product's weight that it lies along.
+
+    Read from one line of elements per axis, since a weight may be too large for numbers of all its
+    elements. None where the weight is no view of the parameter, or the lines do not tell.
+    """
+    view = read.product.weight
+    if read.first is None:
+        return None
+    steps = view.stride()
+    lines = [
+        _coordinates(shape, read.first + torch.arange(size) * step)
+        for size, step in zip(view.shape, steps, strict=True)
+    ]
+    for axis, size in enumerate(shape):  # without a carry, an element's place is the lines' sum
+        first = int(_coordinates(shape, torch.tensor(read.first))[axis])
+        moves = [line[axis] - first for line in lines]
+        if any(m.min() < 0 for m in moves) or first + sum(int(m.max()) for m in moves) >= size:
+            return None
+    return [
+        [index for index, line in enumerate(lines) if _varies(line[axis], 0)]
+        for axis in range(len(shape))
+    ]
+
+
+def _coordinates(shape: tuple[int, ...], numbers: Tensor) -> list[Tensor]:
+    """For each axis of a contiguous tensor the positions of the elements with these numbers."""
+    places: list[Tensor] = []
+    for size in reversed(shape):
+        places.insert(0, numbers % size)
+        numbers = numbers // size
+    return places
 
 
 def _varies(place: Tensor, axis: int) -> bool:

@@ -1,11 +1,12 @@
 """Matrices in one parameter are experts where a router chooses among them, else stacked."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pruning_core.granularity import GRANULARITIES, supports
-from pruning_core.model.inventory import inventory
+from pruning_core.model.inventory import inventory, reads
 
 COUNT = 4
 
@@ -109,3 +110,19 @@ def test_matrices_are_experts_only_where_a_router_chooses_among_them() -> None:
     }
     assert "several matrices in one parameter" in reasons["stacked"]
     assert "several experts in one parameter" in reasons["experts"]
+
+
+def test_experts_of_any_size_are_listed_without_a_number_for_each_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    tower = Tower(Heads(), Sparse(), Dense())
+    wanted = inventory(tower, (16, 8))
+    with monkeypatch.context() as patched:
+        patched.setattr(reads, "_offsets", lambda _view: pytest.fail("numbers single weights"))
+        assert inventory(tower, (16, 8)) == wanted
+        patched.setattr(reads.WeightReads, "_first", lambda *_: None)
+        with pytest.raises(pytest.fail.Exception, match="numbers single weights"):
+            inventory(tower, (16, 8))
+    monkeypatch.setattr(reads.WeightReads, "_first", lambda *_: None)
+    assert inventory(tower, (16, 8)) == wanted
