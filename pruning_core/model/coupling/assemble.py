@@ -124,7 +124,7 @@ def _bare(
     numbers = root(start + torch.arange(shape.numel())).view(shape)
     moving = [dim for dim in range(len(shape)) if varies(numbers, dim)]
     if len(moving) == 1:
-        first = numbers.movedim(moving[0], 0).flatten(1)[:, 0]
+        first = numbers.movedim(moving[0], 0).reshape(shape[moving[0]], -1)[:, 0]
         for position, own in enumerate(first.tolist()):
             at[name, moving[0]][position].add(own)
 

@@ -263,8 +263,14 @@ def group_norm(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -
 
 def _follow_along(run: FirstRun, vectors: Sequence[Any], labels: Labels) -> None:
     for vector in vectors:
-        if isinstance(vector, Tensor) and run.views.name(vector) is not None:
-            run.follow(vector.view(-1, *(1,) * (labels.ndim - 2)), labels)
+        if not isinstance(vector, Tensor):
+            continue
+        along = (-1, *(1,) * (labels.ndim - 2))
+        own = run.memory.labels(vector)
+        if run.views.name(vector) is not None:
+            run.follow(vector.view(along), labels)
+        elif own is not None:  # of an instance norm: a copy for every sample
+            run.combined(Operand(labels, labels), Operand(own.view(along), vector.view(along)))
 
 
 def layer_norm(run: FirstRun, op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:

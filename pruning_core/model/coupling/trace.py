@@ -32,6 +32,7 @@ from pruning_core.random_numbers import seed_torch
 from pruning_core.types import Example, Inputs, Layer, PruningError
 
 __all__ = ["HEAD_ROWS", "IS_OUTPUT", "NOT_READ", "NOT_USED", "NOT_ZERO", "couplings"]
+MEAN_IS_OUTPUT = "The network gives a mean, a sum or a maximum over them."
 NOT_USED = "The network does not read its weight as a layer does, so its outputs are not known."
 
 
@@ -174,5 +175,8 @@ def _refuse_heads(run: FirstRun, layers: tuple[Layer, ...]) -> None:
 def _refuse_outputs(run: FirstRun, outputs: list[Tensor], layers: tuple[Layer, ...]) -> None:
     """The channels of all outputs, and of layers that are known to give them."""
     numbers = [n for out in outputs for n in run.memory.all_labels(out)]
+    means = [n for n in numbers if run.channels.is_statistic(n)]
     numbers += [n for layer in layers if layer.is_output for n in _numbers(run, layer)]
-    run.channels.reasons |= dict.fromkeys(run.channels.sources(numbers), IS_OUTPUT)
+    own = [n for n in numbers if not run.channels.is_statistic(n)]
+    run.channels.reasons |= dict.fromkeys(run.channels.sources(means), MEAN_IS_OUTPUT)
+    run.channels.reasons |= dict.fromkeys(run.channels.sources(own), IS_OUTPUT)

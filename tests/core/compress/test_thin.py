@@ -52,7 +52,6 @@ KEEPS_WIDTH = {
     "roll",
     "res2net",
     "group norm",
-    "instance norm",
     "RMS norm",
     "blur of each channel",
 }

@@ -40,6 +40,13 @@ class Parameter(nn.Module):
         self.w = nn.Parameter(torch.rand(shape) + 0.5)
 
 
+def shifted(norm: nn.Module) -> nn.Module:
+    """The norm with a shift, as after a training."""
+    with torch.no_grad():
+        norm.get_parameter("bias").uniform_()
+    return norm
+
+
 class Standardised(nn.Conv2d):
     """A convolution whose weight is standardised over each filter's inputs."""
 
@@ -186,7 +193,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
         ("a", "still have a value"),
     ),
     "instance norm": (
-        lambda: head(lambda n, x: n.n(n.a(x)), n=nn.InstanceNorm2d(8, affine=True)),
+        lambda: head(lambda n, x: n.n(n.a(x)), n=shifted(nn.InstanceNorm2d(8, affine=True))),
+        ("a", ""),
+    ),
+    "parameter that is moved": (
+        lambda: head(lambda n, x: n.a(x) + n.p.w.flip(0)[:, None, None], p=Parameter(8)),
         ("a", ""),
     ),
     "group norm": (lambda: head(lambda n, x: n.n(n.a(x)), n=nn.GroupNorm(2, 8)), ("a", "")),
