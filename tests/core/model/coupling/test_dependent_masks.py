@@ -7,15 +7,17 @@ import pytest
 import torch
 import torch_pruning
 from safetensors.torch import load
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_core.evaluation.metrics import measure
 from pruning_core.export import masks_by_parameter, masks_safetensors
+from pruning_core.model.coupling.dependent_masks import is_exact
 from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy, prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Masks, Pruned
 from pruning_core.workspaces import Workspace, open_workspace
+from tests.core.model.coupling.test_foreign import known_of
 
 BLOCK = "layer2.1.conv1.weight"
 PLAN = Plan(
@@ -120,3 +122,18 @@ def test_dependent_entries_count_as_zeros(space: Workspace) -> None:
     assert counts.nonzeros == sum(int((p != 0).sum()) for p in model.parameters())
     assert measure(space.model, space.layers, masks).nonzeros == counts.nonzeros + 32
     assert counts.kept == measure(space.model, space.layers, masks).kept
+
+
+class Summed(nn.Module):
+    """The sum over channels of the mean over pixels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(-1).sum(1, keepdim=True)
+
+
+def test_a_sum_over_channels_is_an_output_of_which_no_class_is_removed() -> None:
+    summed = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(2), Summed())
+    _, layers, (own,) = known_of(summed)
+    assert own.reason == "The network gives a mean, a sum or a maximum over them."
+    masks = {"0.weight": torch.arange(8).view(8, 1, 1, 1).expand(layers[0].shape) > 2}
+    assert not is_exact(layers, masks, (own,), heads=False)

@@ -24,13 +24,6 @@ Known = tuple[nn.Module, tuple[Layer, ...], tuple[Coupling, ...]]
 IMAGE = torch.rand(2, *CHANNELS, generator=torch.Generator().manual_seed(3))
 
 
-class Summed(nn.Module):
-    """The sum over channels of the mean over pixels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(-1).sum(1, keepdim=True)
-
-
 def known_of(model: nn.Module, x: Example = CHANNELS) -> Known:
     layers = inventory(model.eval(), x)
     return model, layers, couplings(model, layers, x)
@@ -90,14 +83,6 @@ def test_what_is_tied_to_a_layer_and_why_it_cannot_be_pruned() -> None:
 
 def test_weights_that_read_removed_channels_have_no_effect() -> None:
     assert [n for n in NETWORKS for seed in (1, 2) if dead_reads_matter(of(n), IMAGE, seed)] == []
-
-
-def test_a_sum_over_channels_is_an_output_of_which_no_class_is_removed() -> None:
-    summed = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(2), Summed())
-    _, layers, (own,) = known_of(summed)
-    assert own.reason == "The network gives a mean, a sum or a maximum over them."
-    masks = {"0.weight": torch.arange(8).view(8, 1, 1, 1).expand(layers[0].shape) > 2}
-    assert not is_exact(layers, masks, (own,), heads=False)
 
 
 def test_random_numbers_are_the_same_in_every_run() -> None:
