@@ -6,6 +6,8 @@ WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, (os.cpu_count() or 1) +
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# Python keeps the compiled files: the tests start many processes, and each would compile the app again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test lint types audit check bench texts clean
 
