@@ -18,6 +18,9 @@ FOUND = """async ([within, options]) => Object.fromEntries(
 """Rules that a page breaks -> the elements that break them."""
 FRESH = "() => !document.querySelector('[data-stale=true]')"
 """No element is pale because the script runs."""
+FADED = """() => !document.getAnimations().some(
+  each => each instanceof CSSTransition && each.playState === 'running')"""
+"""The ends of a slider fade in while it has the focus. A promise `finished` may never come."""
 MOST_SHIFT = 0.1
 """The limit of a good page in web.dev's "Cumulative Layout Shift"."""
 MOVED = """() => {
@@ -92,6 +95,7 @@ def accessible(page: Page, *, only: tuple[str, ...] = (), within: str = "body") 
     if not page.evaluate("'axe' in globalThis"):
         page.evaluate(AXE)
     page.wait_for_function(FRESH)
+    page.wait_for_function(FADED)
     found = page.evaluate(FOUND, [within, options])
     assert found.keys() <= EXCEPTIONS.keys(), found
 

@@ -13,9 +13,6 @@ from tests.browser.test_pages import FITS
 
 MAIN = "[data-testid=stMain]"
 NAMES = list(LESSONS)
-FADED = """() => !document.getAnimations().some(
-  each => each instanceof CSSTransition && each.playState === 'running')"""
-"""The ends of a slider fade in while it has the focus. A promise `finished` may never come."""
 
 
 def shows(page: Page, name: str, language: str) -> None:
@@ -47,7 +44,6 @@ def answer(page: Page, name: str, words: Words) -> None:
 
 def accessible_and_fits(page: Page, name: str, language: str) -> None:
     """All rules of axe-core once for each lesson; the colours of both themes."""
-    page.wait_for_function(FADED)
     page.wait_for_function(FITS)
     shot(page, f"lesson-{name}-{language}")
     accessible(page, only=() if language == "zh" else CONTRAST, within=MAIN)
