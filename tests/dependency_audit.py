@@ -105,9 +105,11 @@ def licence(own: Distribution) -> str:
     """
     classifiers = own.metadata.get_all("Classifier") or []
     named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")]
-    text = own.metadata["License"] or ""
+    # Not by []: the package importlib_metadata, where it is imported, raises KeyError.
+    text = next(iter(own.metadata.get_all("License") or []), "")
     short = text if len(text) < 60 and "\n" not in text else ""
-    return own.metadata["License-Expression"] or " AND ".join(named) or short
+    expression = next(iter(own.metadata.get_all("License-Expression") or []), "")
+    return expression or " AND ".join(named) or short
 
 
 def is_permissive(expression: str) -> bool:
