@@ -1,4 +1,4 @@
-"""What stands before Streamlit: sessions are counted and logged, metrics are protected."""
+"""What stands before Streamlit: foreign names are refused, sessions counted, metrics protected."""
 
 import hmac
 import os
@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
+from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from explorer import metrics
 from explorer.logs import is_json, log_event, set_up_logs
@@ -23,6 +24,8 @@ LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 DEMO = "PRUNING_EXPLORER_DEMO"
 TOKEN = "PRUNING_EXPLORER_TOKEN"
 """The environment variable of the access token. `pruning-explorer --token` sets it."""
+HEALTH = "/_stcore/health"
+"""Says "ok" under every name: a monitor asks by an address, not by a name."""
 METRICS = "/metrics"
 PROTECTED = (METRICS, "/_stcore/metrics")
 """Paths for this machine and for who has the token. Streamlit's own metrics name its caches, and
@@ -31,6 +34,10 @@ IMPORT_SWITCH_SECONDS = 0.0005
 """After so long a thread that imports lets another one run; usually it is 0.005."""
 _imported = Event()
 _imported.set()
+UNKNOWN_NAME = (
+    "This server does not answer under the name in this address. Use another name of the server, "
+    "or start it with --allow-host and this name."
+)
 REFUSED = "Only from this machine, or with the server's token as 'Authorization: Bearer TOKEN'."
 
 
@@ -50,9 +57,11 @@ class Watched:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on; what is protected only for who may read it."""
+        """Passes on a request to an allowed host; what is protected only for who may read it."""
         if scope["type"] == "websocket":
-            await self._session(scope, receive, send)
+            await self._session(scope, receive, send)  # Streamlit checks its host
+        elif scope["type"] == "http" and not allowed(scope):
+            await PlainTextResponse(UNKNOWN_NAME, 403)(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] in PROTECTED and not may_read(scope):
             await PlainTextResponse(REFUSED, 403)(scope, receive, send)
         else:
@@ -69,6 +78,11 @@ class Watched:
         finally:
             metrics.add("sessions", -1)
             log_event("session closed", seconds=round(time.monotonic() - began, 1))
+
+
+def allowed(scope: Scope) -> bool:
+    """Is the name in the Host header one of `server.allowedHosts`? Streamlit asks only sessions."""
+    return scope["path"] == HEALTH or is_host_allowed(HTTPConnection(scope).headers.get("host"))
 
 
 def may_read(scope: Scope) -> bool:

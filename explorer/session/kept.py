@@ -5,18 +5,19 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.session import cache, state
+from explorer.session.kernel_threads import with_kernel_threads
 from explorer.session.notices import plain
 from explorer.texts.translate import _, from_core
 from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.granularity import granularity
-from pruning_core.history import Keeping, Run, evaluated_plan
+from pruning_core.history import History, Keeping, Run, evaluated_plan
+from pruning_core.history.records import evaluated_id
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo.uploads import is_upload_name, uploads
 
 PARENT = "history parent"
-KEPT = "history kept"
 SAYS_KEPT = "says kept"
 
 
@@ -41,9 +42,9 @@ def keep_button(plan: Plan, space: Workspace) -> None:
     if (history := cache.history()) is None:
         return
     why = from_core(history.read_only)
-    kept = state.stored(KEPT, "") == plan.to_json()
+    kept = _is_kept(plan, space, history)
     state.store(SAYS_KEPT, kept)
-    pressed = st.button(
+    st.button(
         _("Kept") if kept else _("Keep this run"),
         key="keep_plan",
         icon=":material/check:" if kept else ":material/bookmark_add:",
@@ -54,23 +55,37 @@ def keep_button(plan: Plan, space: Workspace) -> None:
             "Adds the plan with its numbers and masks to the page *Runs*, where you can compare "
             "it with others and open it again."
         ),
+        on_click=_keep,
     )
-    if pressed:
-        with st.spinner(_("Keeping …")):
-            _keep(plan, space)
-        st.rerun()
 
 
-def says_kept() -> bool:
-    """Does the button say that the plan is kept?"""
-    return state.stored(SAYS_KEPT, False)
+def _is_kept(plan: Plan, space: Workspace, history: History) -> bool:
+    try:
+        return history.has(evaluated_id(plan, cache.fingerprint(plan, space)))
+    except PruningError:
+        return False  # the history cannot be read: a click on the button says why
 
 
-def _keep(plan: Plan, space: Workspace) -> None:
+def keep_button_changes() -> bool:
+    """Does the button have to say something else about the present plan than it says?"""
+    history = cache.history()
+    return history is not None and state.stored(SAYS_KEPT, False) != _is_kept(*_present(), history)
+
+
+def _present() -> tuple[Plan, Workspace]:
+    wanted = state.plan()
+    space = cache.workspace(wanted.model, wanted.dataset)
+    return cache.runnable_plan(wanted, space)[0], space
+
+
+@with_kernel_threads
+def _keep() -> None:
+    """Keeps the present plan: in the button's callback, which no other action of the user ends."""
     history = cache.history()
     if history is None:
         return
     try:
+        plan, space = _present()
         masks = cache.masks(plan, space)
         sizes = computed_sizes(space.model, space.layers, masks, granularity(plan.granularity))
         run, files = evaluated_plan(
@@ -88,7 +103,6 @@ def _keep(plan: Plan, space: Workspace) -> None:
         state.add_problem(str(problem))
     else:
         set_parent(run)
-        state.store(KEPT, plan.to_json())
 
 
 def keeping_note(events: Sequence[object]) -> None:

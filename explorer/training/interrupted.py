@@ -29,6 +29,10 @@ BEFORE = N_(
     "{title} was interrupted before anything of it was kept: the server or its process ended, "
     "or no page of it was open in your browser. *Continue* starts it again."
 )
+CONTINUES = N_(
+    "A run that was stopped so, or by a restart of the server, can be continued on this page."
+)
+LOST = N_("This server keeps nothing of a run that was stopped.")
 Resumable = Callable[..., Iterator[object]]
 """`Events` that can have a `folder`, from which they go on."""
 Total = Callable[[Description, Plan], int]
@@ -43,6 +47,11 @@ def _jobs() -> Jobs | None:
     if root is None or cache.keeping_history() is None or not own.unfinished_runs:
         return None
     return Jobs(root, own.unfinished_runs, 86_400 * own.unfinished_days)
+
+
+def after_a_stop() -> str:
+    """What becomes of a run that is stopped without its user: one sentence."""
+    return _(LOST) if _jobs() is None else _(CONTINUES)
 
 
 def _owner() -> str:

@@ -26,6 +26,7 @@ from explorer.training.engine import (
 )
 from explorer.training.interrupted import (
     Resumable,
+    after_a_stop,
     interrupted_runs,
     kept_on_disk,
     resumable,
@@ -159,7 +160,7 @@ def run_status(
         st.rerun()
     if run is None:
         note_lost(page.job)
-        empty = _(page.empty, seconds=limits().grace)
+        empty = _(page.empty, seconds=limits().grace, stopped=after_a_stop())
         st.info(for_task(empty, space.dataset.task), icon=page.icon)
         return None
     total = steps_of(asked_for(run, Plan), space)

@@ -147,6 +147,10 @@ class History:
             )
         raise PruningError(f"The history has no run whose id begins with '{name[:40]}'.")
 
+    def has(self, run: str) -> bool:
+        """Is there a run with this id that is not deleted?"""
+        return any(found.deleted is None for found in self._select("id = ?", (run,)))
+
     def change(
         self,
         run: str,

@@ -59,7 +59,7 @@ def evaluated_plan(
         "plan",
         plan.to_json(),
         fingerprint,
-        id=content_id("plan", fingerprint, plan.to_json()),
+        id=evaluated_id(plan, fingerprint),
         parent=parent,
         task=dense.task,
         values={state: _value(own, PROBE) for state, own in measured.items()},
@@ -68,6 +68,11 @@ def evaluated_plan(
         machine=machine_facts(),
     )
     return run, {MASKS: pack_masks(masks), ANSWERS: pack_answers(measured)}
+
+
+def evaluated_id(plan: Plan, fingerprint: str) -> str:
+    """The id of `evaluated_plan` of this plan, network and data."""
+    return content_id("plan", fingerprint, plan.to_json())
 
 
 def finished_records(

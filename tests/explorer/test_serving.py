@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from explorer import metrics
 from explorer.logs import LOG, VARIABLE, JsonLines, TextLines, log_event, set_up_logs
-from explorer.serving import TOKEN, Watched, metrics_routes, served
+from explorer.serving import HEALTH, TOKEN, UNKNOWN_NAME, Watched, metrics_routes, served
 from pruning_core.search.run import searches_root
 from pruning_core.studies import studies_root
 from pruning_core.zoo.fetch import DOWNLOADS, fetch
@@ -70,6 +70,21 @@ def test_metrics_are_for_this_machine_or_the_token(monkeypatch: pytest.MonkeyPat
     assert (
         server("192.0.2.1").get("/metrics", headers={"Authorization": "Bearer "}).status_code == 403
     )
+
+
+def test_a_foreign_name_gets_one_sentence() -> None:
+    """A page of another site that leads its own name to this machine reads nothing here."""
+    for name, path, status in (
+        ("lab.example", "/", 403),
+        ("lab.example", "/static/index.js", 403),
+        ("127.0.0.1:80@lab.example", "/", 403),
+        ("localhost", "/", 404),  # the routes of this test have no page
+        ("127.0.0.1:8501", "/", 404),
+        ("lab.example", HEALTH, 404),  # a monitor's address
+    ):
+        answer = server("127.0.0.1").get(path, headers={"Host": name})
+        assert answer.status_code == status, (name, path)
+        assert (answer.text == UNKNOWN_NAME) == (status == 403), (name, path)
 
 
 def record(error: BaseException | None, *values: object) -> logging.LogRecord:

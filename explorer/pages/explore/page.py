@@ -22,7 +22,7 @@ from explorer.pages.explore.tied_caption import tied_caption
 from explorer.pages.explore.whole_network import KEY as WHOLE_NETWORK
 from explorer.pages.explore.whole_network import whole_network_panel
 from explorer.session import cache, state
-from explorer.session.kept import keep_button, says_kept
+from explorer.session.kept import keep_button, keep_button_changes
 from explorer.session.kernel_threads import beside
 from explorer.session.notices import plain
 from explorer.session.page_body import Body, is_alone, page_body, part
@@ -94,7 +94,7 @@ def _measuring(plan: Plan, space: Workspace) -> Future[Evaluation]:
 def _more_is_shown() -> bool:
     """Does more than `PARTS` show the ratios at the moment?"""
     opened = ("how_far", WHOLE_NETWORK, "closer", OWN_LESSON)
-    return says_kept() or any(state.widget_value(key, None) for key in opened)
+    return keep_button_changes() or any(state.widget_value(key, None) for key in opened)
 
 
 @page_body(Body(PARTS, _more_is_shown, _measuring))

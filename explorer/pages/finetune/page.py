@@ -49,8 +49,8 @@ Then this page compares four states on the test images: *dense*, *pruned*, *BN r
 the weights. The base network is never changed.
 
 The run continues when you reload the page. {seconds} seconds after you close the app's last tab in
-this browser, the run is stopped and its result is deleted here. A run that was stopped so, or by a
-restart of the server, can be continued on this page. Files that you downloaded are not affected.
+this browser, the run is stopped and its result is deleted here. {stopped} Files that you downloaded
+are not affected.
 """)
 PAGE = TrainingPage(
     "train", "tune", N_("run"), N_("round"), "tune", EMPTY, ":material/model_training:"

@@ -57,8 +57,7 @@ which were restored, where the flow allows it. The flow runs in the background. 
 never changed.
 
 {seconds} seconds after you close the app's last tab in this browser, the flow is stopped and its
-result is deleted here. A flow that was stopped so, or by a restart of the server, can be continued
-on this page.
+result is deleted here. {stopped}
 """)
 PAGE = TrainingPage(
     "flow", "flow", N_("flow"), N_("mask update"), "flow", EMPTY, ":material/timeline:"

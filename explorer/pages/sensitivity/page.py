@@ -28,6 +28,7 @@ from explorer.texts.help import HELP
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task, loss_help
 from explorer.texts.translate import N_, _, from_core, n_
+from explorer.training.interrupted import after_a_stop
 from explorer.training.status import REFRESH_SECONDS, active_job, asked_for, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview
@@ -54,8 +55,7 @@ Nothing is trained, and the network itself is not changed. *Preview* estimates t
 a tenth of the time; for a small network it needs more.
 
 A reload finds the scan again. {seconds} seconds after the last tab of this app in your browser is
-closed, the scan stops and can be continued here. A finished scan is kept on the page *Runs*, and
-shown here again.
+closed, the scan stops. {stopped}
 """)
 CAVEAT = N_(
     "Each layer is pruned alone: these curves do not show what happens when several layers are "
@@ -109,7 +109,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             _curves(plan, space, scan)
         elif not known:
             note_lost(KIND)
-            empty = _(EMPTY, seconds=limits().grace)
+            empty = _(EMPTY, seconds=limits().grace, stopped=after_a_stop())
             st.info(for_task(empty, space.dataset.task), icon=":material/monitoring:")
 
 
