@@ -46,7 +46,8 @@ class Ended:
 
 def commands(inputs: Path, out: Path) -> dict[str, list[str]]:
     """Name -> arguments of every command that writes files under `out`. inputs: of `prepare`."""
-    plan, filters = str(inputs / "plan.json"), str(inputs / "filters.json")
+    plan = str(inputs / "plan.json")
+    filters = str(inputs / "filters.json")
     device = ["--device", "cpu"]
     grid = ["--grid", "0,0.5,0.9"]
     study = [str(inputs / "study.json"), "--folder", str(out / "study")]

@@ -210,7 +210,8 @@ def used(folder: Path) -> int:
 def measured(name: str, large: Path) -> Row:
     """One kind of write, at every level."""
     row = Row()
-    small, state = large / "small", large / "state"
+    small = large / "small"
+    state = large / "state"
     shutil.rmtree(state, ignore_errors=True)
     with small_disk(small):
         first = forked(partial(KINDS[name], Places(small, large)))

@@ -91,7 +91,8 @@ class Killer:
         self._check(name, ended)
         if ended.status:
             self.faults.append(f"{name}, given again: {ended.told[-500:]}")
-        wanted, found = self.wanted[name], self._results()
+        wanted = self.wanted[name]
+        found = self._results()
         other = [path for path in wanted | found if found.get(path) != wanted.get(path)]
         if other and name not in TIMED:
             self.faults.append(f"{name}, given again: other content of {other}")

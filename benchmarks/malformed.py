@@ -108,7 +108,8 @@ def _read(kind: Kind, content: bytes, folder: Path, seen: Seen) -> None:
         seen.sentences += 1
         if not 0 < len(str(error)) <= MAX_MESSAGE + 3:
             seen.faults.append(f"{len(str(error))} characters")
-    seconds, growth = time.perf_counter() - begun, peak() - before
+    seconds = time.perf_counter() - begun
+    growth = peak() - before
     if seconds > MOST_SECONDS or growth > MOST_GROWTH:
         seen.faults.append(f"{content[:60]!r}: {seconds:.1f} s, {growth:.0f} MB")
     seen.slowest = max(seen.slowest, seconds)

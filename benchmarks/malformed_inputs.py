@@ -108,7 +108,8 @@ def tensor_headers() -> st.SearchStrategy[bytes]:
     """Safetensors files whose header is another one."""
     content = save(network().state_dict())
     (length,) = struct.unpack("<Q", content[:8])
-    header, data = content[8 : 8 + length].decode(), content[8 + length :]
+    header = content[8 : 8 + length].decode()
+    data = content[8 + length :]
 
     def made(text: str) -> bytes:
         raw = text.encode(errors="replace")

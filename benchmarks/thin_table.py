@@ -228,7 +228,8 @@ def _peer(
 
 def _same(one: nn.Module, other: nn.Module) -> bool:
     """Have both kept the same channels? Then all their tensors are equal, bit for bit."""
-    first, second = tensors_of(one), tensors_of(other)
+    first = tensors_of(one)
+    second = tensors_of(other)
     return first.keys() == second.keys() and all(first[n].equal(second[n]) for n in first)
 
 

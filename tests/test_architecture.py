@@ -53,6 +53,8 @@ class Facts:
     imported: frozenset[str]
     """Dotted names, relative imports made absolute."""
     long_functions: tuple[str, ...]
+    packed: tuple[int, ...]
+    """Lines that assign several values to as many names."""
     broad_handlers: tuple[int, ...]
     of_streamlit: frozenset[str]
     """Attributes read from Streamlit itself, as `st.x` or `from streamlit import x`."""
@@ -66,6 +68,7 @@ def facts(path: Path) -> Facts:
         len(code.splitlines()),
         frozenset(modules_imported(path, nodes)),
         tuple(long_functions(nodes)),
+        tuple(packed_assignments(nodes)),
         tuple(broad_handlers(nodes)),
         frozenset(attributes(nodes)),
     )
@@ -97,6 +100,13 @@ def names_caught(handler: ast.ExceptHandler) -> set[str]:
         if handler.type
         else {"Exception"}
     )
+
+
+def packed_assignments(nodes: Sequence[ast.AST]) -> Iterator[int]:
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Tuple()], value=ast.Tuple()):
+                yield node.lineno
 
 
 def broad_handlers(nodes: Sequence[ast.AST]) -> Iterator[int]:
@@ -174,6 +184,8 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     assert lines <= 400, f"{name(path)} has {lines} lines; at most 400"
     long = facts(path).long_functions
     assert not long, f"{name(path)}: functions over 40 lines: {long}"
+    packed = facts(path).packed
+    assert not packed, f"{name(path)}: one name per assignment, at lines {packed}"
 
 
 @for_each(PYTHON)

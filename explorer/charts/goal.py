@@ -75,7 +75,8 @@ def _add(
 def _sentence(rounds: Sequence[GoalRound]) -> str:
     good = [end for end in rounds if end.good]
     task = rounds[0].evaluation.task
-    n, missed = len(rounds), len(rounds) - len(good)
+    n = len(rounds)
+    missed = len(rounds) - len(good)
     if not good:
         return _("{n} rounds, {missed} of them miss the goal.", n=n, missed=missed)
     return _(

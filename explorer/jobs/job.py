@@ -205,7 +205,8 @@ class Job:
             )
 
     def _leave_folder(self, *, over: bool) -> None:
-        carried, self._carried = self._carried, None
+        carried = self._carried
+        self._carried = None
         if carried is not None:
             carried.close(delete=self._unwanted or over)
 

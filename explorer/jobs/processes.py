@@ -145,7 +145,8 @@ class Processes:
     def close(self) -> None:
         """Ends the processes that have no job."""
         with self._lock:
-            workers, self._idle = self._idle, []
+            workers = self._idle
+            self._idle = []
         for worker in workers:
             worker.close()
 

@@ -83,7 +83,8 @@ class Opened:
                 space = self._space = open_in_worker(*names)
             except PruningError:
                 return None
-            self._names, self._fingerprint = names, fingerprint(space)
+            self._names = names
+            self._fingerprint = fingerprint(space)
         same = self._fingerprint == asked.fingerprint
         return space if same and _can_be_sent(space) else None
 

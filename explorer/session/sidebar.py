@@ -203,7 +203,8 @@ def _sparsity(plan: Plan, space: Workspace | None, ignored: Mapping[str, str]) -
     """The slider of the global sparsity. Where it has no effect it is disabled, with the reason."""
     fraction, reason = slider_state(plan, space)
     if unused := ignored_words("sparsity", ignored):
-        fraction, reason = plan.sparsity, unused
+        fraction = plan.sparsity
+        reason = unused
     state.set_widget("sparsity", whole_percent(fraction))
     st.slider(
         _("Sparsity"),

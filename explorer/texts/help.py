@@ -377,7 +377,8 @@ def entry_help(term: str, entry: Entry) -> str:
     """
     cost = ""
     if isinstance(entry, Criterion | Flow):
-        needs, passes = from_core(entry.needs), from_core(entry.passes)
+        needs = from_core(entry.needs)
+        passes = from_core(entry.passes)
         cost = "\n\n" + _("Needs {needs}; passes: {passes}.", needs=needs, passes=passes)
     name, text, source = map(from_core, (entry.label, entry.help, entry.source))
     description = f"{named(name, text)}\n\n`{entry.formula}`\n\n{source}"

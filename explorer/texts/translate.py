@@ -148,7 +148,8 @@ def _from_core(code: str, text: str) -> str:
         before, after = text.split(inner or " ", 1)
         return before + _from_core(code, inner) + after
     parts = SENTENCE_END.split(text)
-    sentences, gaps = parts[::2], [*parts[1::2], ""]
+    sentences = parts[::2]
+    gaps = [*parts[1::2], ""]
     if len(sentences) == 1:
         return text
     translated = ""

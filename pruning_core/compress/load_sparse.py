@@ -38,12 +38,12 @@ def restored(content: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         tensor = state[name] = torch.zeros(shape, dtype=getattr(torch, dtype))
         keep = torch.ones(tensor.numel(), dtype=torch.bool)
         if stored != "full":
-            keep, bits = bits[: len(keep)], bits[len(keep) :]
-        key, count = f"bytes.{tensor.element_size()}", int(keep.sum())
-        size = stored if isinstance(stored, int) else count
-        taken, values[key] = values[key][:size], values[key][size:]
+            keep, bits = bits.tensor_split([tensor.numel()])
+        key = f"bytes.{tensor.element_size()}"
+        size = stored if isinstance(stored, int) else int(keep.sum())
+        taken, values[key] = values[key].tensor_split([size])
         if isinstance(stored, int):  # so many values, and a byte for each kept weight: which value
-            codes, values["bytes.1"] = values["bytes.1"][:count], values["bytes.1"][count:]
+            codes, values["bytes.1"] = values["bytes.1"].tensor_split([int(keep.sum())])
             taken = taken[codes[:, 0].long()]
         tensor.view(-1)[keep] = taken.clone().view(-1).view(tensor.dtype)  # a clone is aligned
     return header, state

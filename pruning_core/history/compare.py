@@ -24,7 +24,8 @@ def paired_change(history: History, before: Run, after: Run) -> Change | None:
 
     None where the answers of one were not kept, or where both were measured on other samples.
     """
-    first, second = before.final, after.final
+    first = before.final
+    second = after.final
     same = before.fingerprint == after.fingerprint and before.task == after.task
     if not (same and first and second and (first.n, first.split) == (second.n, second.split)):
         return None

@@ -168,7 +168,8 @@ def _stream_pairs(source: Stream, pair: ReadBatch, limit: int | None) -> Iterato
             refuse_pictures(raw[0], pair.given)
             x, y = pair(raw[0] if source.batches else source.collate(raw))
             if limit is not None and done + len(y) > limit:
-                x, y = sample_range(x, 0, limit - done), y[: limit - done]
+                x = sample_range(x, 0, limit - done)
+                y = y[: limit - done]
             done += len(y)
             yield x, y
 

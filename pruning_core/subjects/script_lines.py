@@ -62,11 +62,14 @@ def logits_expression(out: Any) -> str:
     place = ""
     keys = LOGITS_KEYS if isinstance(out, Mapping) else ()
     if key := next((key for key in keys if key in out), ""):
-        out, place = out[key], f'["{key}"]'
+        out = out[key]
+        place = f'["{key}"]'
     elif hasattr(out, "logits"):
-        out, place = out.logits, ".logits"
+        out = out.logits
+        place = ".logits"
     if isinstance(out, tuple | list):
-        out, place = out[0], f"{place}[0]"
+        out = out[0]
+        place = f"{place}[0]"
     if not isinstance(out, Tensor):
         raise PruningError(f"The network gives {kind_text(type(out))} without logits.")
     return f"out{place}"

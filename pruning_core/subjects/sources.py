@@ -221,7 +221,8 @@ def normalisation(given: Any, transform: Any) -> tuple[tuple[float, ...], tuple[
     while steps:
         step = steps.pop()
         steps += list(getattr(step, "transforms", ()))
-        mean, std = getattr(step, "mean", None), getattr(step, "std", None)
+        mean = getattr(step, "mean", None)
+        std = getattr(step, "std", None)
         if isinstance(mean, _NUMBERS) and isinstance(std, _NUMBERS):
             return tuple(_floats(mean)), tuple(_floats(std))
     return (), ()

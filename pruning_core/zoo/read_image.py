@@ -233,7 +233,8 @@ def _integer_to_byte(image: Image.Image, shown: str) -> Callable[[np.ndarray], n
 def _float_to_byte(image: Image.Image, shown: str) -> Callable[[np.ndarray], np.ndarray]:
     """Raises PruningError where a value is not in [0, 1]."""
     for _, part in _strips(image):
-        low, high = float(part.min()), float(part.max())
+        low = float(part.min())
+        high = float(part.max())
         if not (low >= 0 and high <= 1):
             raise PruningError(
                 f"The image {shown} has float values from {low:g} to {high:g}: save it with values "

@@ -92,12 +92,12 @@ def mask_lab(
     show: "side", "weights", "scores" or "mask", until the user chooses.
     detail: the same layer as the view. Without it, a reduced layer shows no single weights and has
     no hand edits.
-    waiting: hand edits of this layer and granularity that have no effect now; *Clear edits* deletes
-    them too.
+    waiting: hand edits without effect now, of this layer; *Clear edits* deletes them too.
     network: the layer's network. Undo belongs to it, because layers of two networks may have equal
     names.
     """
-    last, edits = _last(key), tuple(edits)
+    last = _last(key)
+    edits = tuple(edits)
     deep = detail if view.reduced else None
     data = {
         "key": key,

@@ -100,7 +100,8 @@ def _draw(tile: Tile, dense: Evaluation, plan: Plan) -> None:
         card = Card(label, (from_core(tile.reason),), tag=_("refused"), off=True)
         st.html(sheet([card], width=TILE))
         return
-    measured, counts = tile.measured, tile.counts
+    measured = tile.measured
+    counts = tile.counts
     lines = [
         value_words(measured),
         interval_line(measured),

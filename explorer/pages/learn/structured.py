@@ -59,7 +59,9 @@ def numbers(kind: str, sparsity: float) -> Numbers:
         thin = thinned_bytes(model, space, masks)
         if thin is None or report.thinned_macs is None or report.thinned_nonzeros is None:
             raise PruningError("The narrower network of this lesson cannot be computed.")
-        smallest, macs, left = thin, report.thinned_macs, report.thinned_nonzeros
+        smallest = thin
+        macs = report.thinned_macs
+        left = report.thinned_nonzeros
     measured = cache.accuracy(plan, space)
     return Numbers(
         measured.value,

@@ -284,7 +284,8 @@ def _table(methods: dict[str, list[Row]]) -> None:
 def _value_columns(task: Task) -> tuple[str, str, str, str]:
     """Titles of the columns: after, its spread, before, its spread."""
     unit = _(", %") if task.percent else ""
-    after, before = _("After"), _("Before")
+    after = _("After")
+    before = _("Before")
     return f"{after}{unit}", _("± after"), f"{before}{unit}", _("± before")
 
 

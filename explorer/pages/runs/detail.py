@@ -122,7 +122,8 @@ def _count_words(run: Run, cost: str) -> str:
         return _(words, part=count(run.costs[cost] * dense), dense=count(dense))
     if cost == "bytes" and run.stored_bytes:
         stored = run.stored_bytes
-        part, dense_bytes = count(min(stored.values())), count(stored["dense"])
+        part = count(min(stored.values()))
+        dense_bytes = count(stored["dense"])
         return _("{part}B of {dense}B", part=part, dense=dense_bytes)
     return _("of the dense network")
 

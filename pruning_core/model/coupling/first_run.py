@@ -40,7 +40,8 @@ class Read:
 
     def overlaps(self, other: "Read") -> bool:
         """Have both rows in common?"""
-        one, two = self.rows, other.rows
+        one = self.rows
+        two = other.rows
         return one is None or two is None or (one[0] < two[1] and two[0] < one[1])
 
 

@@ -100,7 +100,8 @@ def set_in_place(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, _out: Any) 
     own, *where, source = args[:3] if "index_put" in op._schema.name else args[:4]
     if not isinstance(source, Tensor):
         return run.memory.labels(own)
-    old, new = run.memory.labels(own), run.memory.labels(source)
+    old = run.memory.labels(own)
+    new = run.memory.labels(source)
     if new is None:
         return old
     old = torch.zeros(own.shape, dtype=torch.int32) if old is None else old.clone()

@@ -24,7 +24,8 @@ FIXED = (
 def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
     """aten.convolution: x, weight, bias, stride, padding, dilation, transposed, _, groups."""
     x, weight = args[:2]
-    transposed, groups = bool(args[6]), int(args[8])
+    transposed = bool(args[6])
+    groups = int(args[8])
     own = weight_name(run, weight)
     labels = run.memory.labels(x)
     if own is None and run.memory.labels(weight) is None:
@@ -163,7 +164,8 @@ def matrix(x_at: int, weight_at: int, bias_at: int | None = None) -> Rule:
     """mm, addmm, bmm and baddbmm: the places of inputs, weight and bias among the arguments."""
 
     def rule(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Result:
-        x, weight = args[x_at], args[weight_at]
+        x = args[x_at]
+        weight = args[weight_at]
         axes = _matrix_axes(run, weight)
         if axes is not None:
             return _product_with_weight(run, (x_at, weight_at), args, bias_at, axes, out)

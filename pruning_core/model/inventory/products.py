@@ -68,9 +68,18 @@ def _convolution(args: Sequence[Any], out: Tensor) -> Iterable[Product]:
     def squares() -> Tensor:
         total = x.square().sum(0, keepdim=True)  # of the samples, so that one is computed
         gradients = aten.convolution_backward(
-            torch.ones_like(out[:1]), total, weight, None, stride, padding, dilation, transposed,
-            output_padding, groups, [False, True, False],
-        )  # fmt: skip
+            torch.ones_like(out[:1]),
+            total,
+            weight,
+            None,
+            stride,
+            padding,
+            dilation,
+            transposed,
+            output_padding,
+            groups,
+            [False, True, False],
+        )
         result: Tensor = gradients[1]
         return result
 
@@ -100,7 +109,8 @@ def _recurrent(args: Sequence[Any], out: Sequence[Any]) -> Iterable[Product]:
 
 
 def _cudnn_recurrent(args: Sequence[Any], out: Sequence[Any]) -> Iterable[Product]:
-    x, weights = args[0], args[1]
+    x = args[0]
+    weights = args[1]
 
     def unknown() -> Tensor:
         raise PruningError(

@@ -53,7 +53,8 @@ def test_every_type_and_shape_comes_back_bit_for_bit(
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Up to three tensors of any type and shape, of any bits or of few values, with masks."""
-    tensors, masks = {}, {}
+    tensors = {}
+    masks = {}
     for name in ("a", "b", "c")[: draw(st.integers(1, 3))]:
         dtype = DTYPES[draw(st.sampled_from(sorted(DTYPES)))]
         shape = draw(st.lists(st.integers(0, 5), max_size=4))

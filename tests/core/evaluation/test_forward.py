@@ -46,7 +46,8 @@ def test_batches_are_those_of_the_split() -> None:
 def test_a_replacement_is_for_one_run_only() -> None:
     model = chain()
     passes = forward(model)
-    (whole, halved) = (full(model, split(SHAPE, BATCH)), model.state_dict()["4.weight"] / 2)
+    whole = full(model, split(SHAPE, BATCH))
+    halved = model.state_dict()["4.weight"] / 2
     nodes = passes.program
     stages = nodes.stages([node for node in nodes.nodes if node is not nodes.x], {nodes.result})
     for change, wanted in (({"4.weight": halved}, None), ({}, whole)):

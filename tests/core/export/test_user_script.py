@@ -237,7 +237,8 @@ def test_large_images_are_measured_on_the_same_part(
 
 
 def test_a_workspace_from_python_leaves_places_for_the_users_own_lines() -> None:
-    x, y = torch.rand(30, 4), torch.arange(30) % 2
+    x = torch.rand(30, 4)
+    y = torch.arange(30) % 2
     space = workspace(torch.nn.Linear(4, 2), train=(x, y), test=(x, y))
     script = script_text(Plan(), space, tuned=False)
     assert "given = ...  # what you gave as test= to workspace()" in script

@@ -57,7 +57,8 @@ def test_a_run_that_is_kept_again_has_its_note_and_is_there_once(history: Histor
 
 
 def test_delete_can_be_undone_until_the_run_is_purged(history: History) -> None:
-    kept, deleted = example(), example()
+    kept = example()
+    deleted = example()
     for run in (kept, deleted):
         history.save(run, {"masks": run.id.encode(), "curves": b"shared"})
     history.delete([deleted.id])

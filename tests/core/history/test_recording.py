@@ -167,7 +167,8 @@ def test_a_search_keeps_its_best_candidates(history: History) -> None:
     assert len(history.runs()) == 3
     assert runs["candidate"].parent == runs["search"].id == keeping.run.id
     assert runs["search"].costs == {"macs": 0.5}
-    low, high = runs["search"].values["pruned"].low, runs["search"].values["pruned"].high
+    low = runs["search"].values["pruned"].low
+    high = runs["search"].values["pruned"].high
     assert 0.85 < low < 0.9 < high < 0.95
 
 

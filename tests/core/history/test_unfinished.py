@@ -11,7 +11,9 @@ from pruning_core.history.unfinished import Carried, Jobs, jobs_root
 from pruning_core.types import PruningError
 from tests.core.toy import is_sentence
 
-ONE, TWO, THREE = "0" * 12, "1" * 12, "2" * 12
+ONE = "0" * 12
+TWO = "1" * 12
+THREE = "2" * 12
 
 
 def begun(jobs: Jobs, job: str, **description: object) -> Carried:

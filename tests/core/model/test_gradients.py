@@ -331,7 +331,8 @@ def test_gradients_beside_a_torchscript_part() -> None:
     with pytest.warns(FutureWarning, match="deprecated"):
         part = torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.Tanh()))
     model = nn.Sequential(nn.Linear(4, 6), part, nn.Linear(8, 2)).eval()
-    x, y = torch.rand(3, 4), torch.tensor([0, 1, 1])
+    x = torch.rand(3, 4)
+    y = torch.tensor([0, 1, 1])
     slopes = gradients(model, inventory(model, (4,)), [(x, y)])
     cross_entropy(model(x), y).backward()
     torch.testing.assert_close(slopes["0.weight"][:, :, 0, 0], model[0].weight.grad)

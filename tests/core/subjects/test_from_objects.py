@@ -237,7 +237,8 @@ def test_every_state_of_a_network_is_opened_and_left_as_it_is() -> None:
     wrong = []
     for kind, make in NETWORKS.items():
         model = make()
-        before, training = state(model), model.training
+        before = state(model)
+        training = model.training
         space = workspace(model, train=(X, Y), test=(X, Y))
         classes = evaluate(space.model, space.dataset.test, device="cpu").classes
         assert classes is not None
@@ -306,7 +307,8 @@ GREY = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
 
 
 def test_a_transform_that_is_not_used_is_named() -> None:
-    x, y = torch.rand(20, 4), torch.arange(20) % 3
+    x = torch.rand(20, 4)
+    y = torch.arange(20) % 3
     space = workspace(nn.Linear(4, 3), train=(x, y), test=(x, y), transform=GREY)
     assert [note.partition(":")[0] for note in space.notes if "transform=" in note] == [
         "transform= is not used for test=",

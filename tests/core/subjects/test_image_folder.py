@@ -53,7 +53,8 @@ def test_the_script_reads_the_same_pixels(tmp_path: Path) -> None:
     assert len(ours) == len(theirs) == 9
     wrong = []
     for at, (path, number) in enumerate(ours.samples):
-        (pixels, label), (found, other) = ours[at], theirs[at]
+        (pixels, label) = ours[at]
+        (found, other) = theirs[at]
         same = np.array_equal(pixels, found) and np.array_equal(
             pixels, np.asarray(read_image(path))
         )
@@ -77,7 +78,8 @@ def test_a_folder_of_all_splits_is_divided_and_broken_images_are_named(tmp_path:
     )
     assert space.lines is not None
     assert space.lines.reading["test"].startswith("dataset = Images(given)")
-    train, val = str(tmp_path), str(tmp_path / "valid")
+    train = str(tmp_path)
+    val = str(tmp_path / "valid")
     assert "give it alone" in refusal(lambda: workspace(network, train, val, transform=tensor))
     deep = np.full((8, 9), 1.5, np.float32)
     broken = {"dogs/a.tif": None, "dogs/b.png": b"no image"}

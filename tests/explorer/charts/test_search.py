@@ -58,7 +58,8 @@ def test_rewards_and_ratios_are_drawn() -> None:
 
 def test_the_legend_of_many_searches_takes_no_height_from_the_plots() -> None:
     baselines = {"uniform": CANDIDATES[1]}
-    plots, rooms = set(), []
+    plots = set()
+    rooms = []
     for count in (1, 2, 6):
         searches = {f"EagleEye (draws={n}), seed 0": CANDIDATES for n in range(count)}
         best = best_so_far_chart(searches, {"uniform": 0.45}, 0.9, CLASSIFICATION)

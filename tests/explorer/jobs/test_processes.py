@@ -69,7 +69,8 @@ def test_a_training_has_the_same_numbers_as_in_the_server(
     steps = [[event for event in own if isinstance(event, Step)] for own in (here, there)]
     assert steps[0] == steps[1]
     assert len(steps[0]) == 3
-    one, other = here[-1], there[-1]
+    one = here[-1]
+    other = there[-1]
     assert isinstance(one, Finished)
     assert isinstance(other, Finished)
     weights = other.model.state_dict()

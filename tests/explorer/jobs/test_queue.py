@@ -270,7 +270,8 @@ def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path)
         begun(number, make)
         until(lambda: not jobs._threads)
     gate = Gate()
-    running, waiting = begun(2, gate), begun(3, gate)
+    running = begun(2, gate)
+    waiting = begun(3, gate)
     assert len(list(tmp_path.iterdir())) == 2
     for job in (waiting, running):
         jobs.stop("ann", job.id)

@@ -115,8 +115,14 @@ def test_texts_that_are_kept_follow_the_language() -> None:
 
 def test_the_language_of_a_browser() -> None:
     assert [language_of(code) for code in ("zh-CN", "zh_TW", "ZH", "en-GB", "fr", "", None)] == [
-        "zh", "zh", "zh", "en", "en", "en", "en",
-    ]  # fmt: skip
+        "zh",
+        "zh",
+        "zh",
+        "en",
+        "en",
+        "en",
+        "en",
+    ]
 
 
 @pytest.mark.usefixtures("zh")

@@ -109,7 +109,8 @@ def test_fine_masks_are_those_of_torch(name: str) -> None:
     model, layers = network(name)
     alone = masks(name, "fine")
     for layer in layers:
-        work, _ = FOREIGN[name](), None
+        work = FOREIGN[name]()
+        _ = None
         work.load_state_dict(model.state_dict())
         module, key = owner(work, layer.name)
         prune.l1_unstructured(module, key, layer.numel - int(alone[layer.name].sum()))
@@ -166,7 +167,8 @@ def test_inputs_of_weights_read_without_their_module() -> None:
     work = Called()
     work.load_state_dict(model.state_dict())
     batches = [(images(8), torch.zeros(8).long())]
-    norms, wanted = input_norms(model, layers, batches), input_norms(work.eval(), layers, batches)
+    norms = input_norms(model, layers, batches)
+    wanted = input_norms(work.eval(), layers, batches)
     for layer in layers:
         assert norms[layer.name].any()
         torch.testing.assert_close(norms[layer.name], wanted[layer.name])
@@ -254,7 +256,9 @@ def test_weights_that_are_not_followed_are_refused_with_the_reason() -> None:
     class Sum(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.a = nn.Linear(4, 4)
+            self.b = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 2)
 
         def forward(self, x: Tensor) -> Tensor:
             return self.head(functional.linear(x, self.a.weight * self.b.weight))
@@ -299,7 +303,9 @@ def run(*parts: nn.Module, last: Callable[[Tensor], Tensor]) -> nn.Module:
 
 def test_other_ways_to_read_a_weight() -> None:
     """Each network reads weights in its own way; kinds, multiply-adds and outputs by hand."""
-    one, two, out = nn.Linear(4, 4, bias=False), nn.Linear(4, 3, bias=False), nn.Linear(7, 2)
+    one = nn.Linear(4, 4, bias=False)
+    two = nn.Linear(4, 3, bias=False)
+    out = nn.Linear(7, 2)
     bare = nn.ParameterList([nn.Parameter(torch.rand(4, 6)), nn.Parameter(torch.rand(6, 2))])
     waves = nn.ParameterList([nn.Parameter(torch.rand(3, 3, dtype=torch.cfloat))])
     networks = {

@@ -103,7 +103,8 @@ class TiedWords(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.emb, self.out = nn.Embedding(12, 8), nn.Linear(8, 12, bias=False)
+        self.emb = nn.Embedding(12, 8)
+        self.out = nn.Linear(8, 12, bias=False)
         self.out.weight = self.emb.weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,12 +141,16 @@ class Heads(nn.Module):
     def __init__(self, form: str) -> None:
         super().__init__()
         self.form = form
-        self.a, self.cls, self.more = nn.Linear(12, 8), nn.Linear(8, 4), nn.Linear(8, 6)
-        self.aux, self.norm = nn.Linear(8, 4), nn.BatchNorm1d(8)
+        self.a = nn.Linear(12, 8)
+        self.cls = nn.Linear(8, 4)
+        self.more = nn.Linear(8, 6)
+        self.aux = nn.Linear(8, 4)
+        self.norm = nn.BatchNorm1d(8)
 
     def forward(self, x: Tensor) -> object:
         h = self.a(x.flatten(1)).relu()
-        one, two = self.cls(h).softmax(-1), self.more(h)
+        one = self.cls(h).softmax(-1)
+        two = self.more(h)
         if self.training:
             return one, two, self.aux(self.norm(h))
         forms = {
@@ -174,7 +179,9 @@ def test_outputs_follow_the_data_and_not_the_shape() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+            self.a = nn.Linear(4, 4)
+            self.b = nn.Linear(4, 4)
+            self.c = nn.Linear(4, 4)
 
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             h = self.b(self.a(x))

@@ -84,7 +84,8 @@ class Tower(nn.Module):
 
     def __init__(self, *blocks: nn.Module) -> None:
         super().__init__()
-        self.first, self.blocks = nn.Linear(8, 8), nn.ModuleList(blocks)
+        self.first = nn.Linear(8, 8)
+        self.blocks = nn.ModuleList(blocks)
         self.last = nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,7 +103,8 @@ def test_matrices_are_experts_only_where_a_router_chooses_among_them() -> None:
         {layers[f"blocks.{place}.{name}"].kind for name in ("up", "down")}
         for place in range(len(tower.blocks))
     ]
-    stacked, experts = {"stacked"}, {"experts"}
+    stacked = {"stacked"}
+    experts = {"experts"}
     assert kinds == [stacked, experts, stacked, experts, stacked, experts, stacked]
     reasons = {
         kind: supports(GRANULARITIES["filter"], layers[f"blocks.{place}.up"]) or ""

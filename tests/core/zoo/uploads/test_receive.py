@@ -135,7 +135,8 @@ def test_images_of_the_server_get_the_stated_normalisation() -> None:
     grey = InputTransform(1, 8, 8, 8, (0.3,), (0.2,))
     state = ARCHITECTURES["vgg"].build((1, 8, 8), 10).state_dict()
     name = store_network(pt(state), "x.pt", Asked("vgg", "digits", grey), "me").name
-    mine, own = open_network(name)[1].test, load_data("digits").test
+    mine = open_network(name)[1].test
+    own = load_data("digits").test
     assert torch.allclose(pictures(next(mine.batches(5))), (own.images(range(5)) - 0.3) / 0.2)
 
 

@@ -112,7 +112,8 @@ def test_the_list_opens_a_lesson_and_the_address_carries_it() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_both_tables_have_the_same_texts(language: str) -> None:
-    mine, english = texts(language), texts("en")
+    mine = texts(language)
+    english = texts("en")
     assert mine.keys() == english.keys()
     places = {key: set(re.findall(r"\{(\w+)\}", value)) for key, value in mine.items()}
     wanted = {key: set(re.findall(r"\{(\w+)\}", value)) for key, value in english.items()}

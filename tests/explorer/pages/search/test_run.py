@@ -26,13 +26,17 @@ def made(seed: int, evaluations: int, keep: float = 0.5, *, started: bool = True
 
 
 def test_searches_with_the_same_budget_are_drawn_together() -> None:
-    first, second, other = made(0, 10), made(1, 10), made(0, 10, 0.4)
+    first = made(0, 10)
+    second = made(1, 10)
+    other = made(0, 10, 0.4)
     assert together([second, other, first]) == (first, second)
     assert together([made(2, 10, started=False), first]) == (first,)
 
 
 def test_a_search_with_more_evaluations_replaces_the_shorter_one() -> None:
-    first, second, longer = made(0, 10), made(1, 10), made(0, 20)
+    first = made(0, 10)
+    second = made(1, 10)
+    longer = made(0, 20)
     assert together([longer, second, first]) == (longer, second)
     assert together([made(0, 20, started=False), second, first]) == (first, second)
 
