@@ -34,7 +34,7 @@ from pruning_core.types import Finished
 from pruning_core.workspaces import open_workspace
 from pruning_core.zoo.request import VARIABLE as DATA
 
-ADDRESS = "model=resnet20&dataset=digits&sparsity=0.7&fine_tune=epochs~8"
+ADDRESS = "model=resnet20&dataset=digits&sparsity=0.7&fine_tune=epochs~30"
 PAGE = "finetune"
 KEPT = 2
 SECONDS = 600.0
