@@ -22,10 +22,9 @@ from pruning_core.types import Evaluation, Finished, Layer
 from pruning_core.workspaces import Workspace
 
 
-def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
-    """All comparisons of a finished run. plan: the one that the run was started with."""
+def before_and_after(run: Finished, space: Workspace) -> None:
+    """The values of all states of a finished run."""
     measured = evaluations_by_state(run)
-    test = cache.test_split(plan, space)
     st.subheader(_("Before and after"), anchor=False, help=HELP["states"])
     st.caption(measured_on(space, run.dense.n))
     halves = st.grid(2, min_column_width=400, gap="medium")
@@ -34,6 +33,12 @@ def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
     with halves.cell():
         _states_table(measured)
         st.caption(_removed_words(run, space))
+
+
+def what_changed(run: Finished, plan: Plan, space: Workspace) -> None:
+    """Answers, classes and weights of two states. plan: the one that the run was started with."""
+    measured = evaluations_by_state(run)
+    test = cache.test_split(plan, space)
     st.subheader(_("What changed?"), anchor=False)
     before, after = _choose_states(tuple(measured))
     pair = Comparison(test, space.dataset.classes, before, measured[before], after, measured[after])

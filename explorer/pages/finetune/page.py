@@ -12,7 +12,7 @@ from explorer.texts.formats import title
 from explorer.texts.plan_words import cut_words, flow_words, tune_words
 from explorer.texts.task_words import for_task
 from explorer.texts.translate import N_, _, from_core, n_
-from explorer.training.compare import compare_section
+from explorer.training.compare import before_and_after, what_changed
 from explorer.training.engine import steps_of, training_events
 from explorer.training.form import training_form
 from explorer.training.run_panel import (
@@ -181,6 +181,7 @@ def _results(plan: Plan, space: Workspace) -> None:
             ),
             icon=":material/history:",
         )
+    before_and_after(run.result, space)
     with st.expander(_("Training curves"), icon=":material/show_chart:", expanded=True):
         _curves(run, space, "training_curves")
-    compare_section(run.result, then, space)
+    what_changed(run.result, then, space)

@@ -16,7 +16,7 @@ from explorer.session.shown_layer import shown_layer
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by
 from explorer.texts.task_words import for_task
 from explorer.texts.translate import N_, _, from_core
-from explorer.training.compare import compare_section
+from explorer.training.compare import before_and_after, what_changed
 from explorer.training.engine import mask_updates_of, reference_of, steps_of
 from explorer.training.form import training_form
 from explorer.training.interrupted import Resumable
@@ -84,7 +84,8 @@ def render(plan: Plan, space: Workspace) -> None:
     with result or st.container():
         st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
     if run and isinstance(run.result, Finished) and same_data(run, plan):
-        compare_section(run.result, asked_for(run, Plan), space)
+        before_and_after(run.result, space)
+        what_changed(run.result, asked_for(run, Plan), space)
         st.caption(_(EXPORT))
 
 
