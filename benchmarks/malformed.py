@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+import torch
 from hypothesis import given
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -121,6 +122,7 @@ def main(each: int, names: list[str]) -> int:
     print("| kind | inputs | a sentence | read | other errors | code run | slowest s | MB |")
     print("| --- |" + " ---: |" * 7, flush=True)
     total = faults = 0
+    torch.set_num_threads(1)  # else a forked process waits for its parent's OpenMP threads
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kind in kinds(folder / "made"):
