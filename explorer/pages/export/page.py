@@ -101,15 +101,20 @@ def render(plan: Plan, space: Workspace) -> None:
     subject = subject_of(plan, space, run if choice == TUNED else None)
     st.markdown(_title(plan, space, tuned=choice == TUNED))
     _edits_note(plan)
+    first = st.container(
+        horizontal=True, vertical_alignment="center", gap="medium", key="export_first"
+    )
     numbers = st.grid(2, min_column_width=220)
     _removed(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
     what_it_buys(plan, space, subject.report, computed(subject.files), thinned(subject.files))
     bits = storage(subject.files, subject.report)
     files = replace(subject.files, share_bits=bits, thinned=thinned_files(subject.files))
+    with first:
+        _zip(plan, files)
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
-        _downloads(plan, files)
+        _downloads(files)
     with halves.cell():
         _script(files)
         output = st.container()
@@ -254,8 +259,8 @@ def _expected_output(place: DeltaGenerator, space: Workspace, measured: Evaluati
     place.caption(measured_on(space, measured.n))
 
 
-def _downloads(plan: Plan, files: Files) -> None:
-    st.subheader(_("Files"), anchor=False)
+def _zip(plan: Plan, files: Files) -> None:
+    """The button for everything, and what it holds."""
     stem = f"{plan.model}-{plan.dataset}-{plan.granularity.replace(':', '-')}"
     st.download_button(
         _("All files as one .zip"),
@@ -267,6 +272,11 @@ def _downloads(plan: Plan, files: Files) -> None:
         icon=":material/folder_zip:",
         on_click="ignore",
     )
+    st.caption(", ".join([*files.names, *(f"thinned/{name}" for name in files.thinned)]))
+
+
+def _downloads(files: Files) -> None:
+    st.subheader(_("Files"), anchor=False)
     for name in files.names:
         _download(
             name, partial(files.make, name), for_task(_(PURPOSE[name]), files.space.dataset.task)
