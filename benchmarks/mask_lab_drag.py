@@ -10,6 +10,7 @@ server during a drag is an error.
 """
 
 import argparse
+import os
 import shutil
 import socket
 import statistics
@@ -104,14 +105,15 @@ def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
 def served(app: str = APP, folder: Path = ROOT) -> Iterator[tuple[str, int]]:
     """Serves a page on a free port; yields its address and the server's process id.
 
-    folder: the checkout whose app is served.
+    folder: the checkout whose app is served. Python keeps compiled files, as with `make run`.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     server = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=folder, env=kept, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     url = f"http://127.0.0.1:{port}"
     try:

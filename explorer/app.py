@@ -17,7 +17,7 @@ from explorer.pages.methods import page as methods
 from explorer.pages.runs import page as runs
 from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
-from explorer.session import cache, page_language, sidebar, state
+from explorer.session import page_language, sidebar, state
 from explorer.session.access import has_access, require_token
 from explorer.session.admission import show_full, why_full
 from explorer.session.demo import demo_note
@@ -58,7 +58,6 @@ def _show() -> None:
     st.html(STYLE)
     metrics.add("script_runs_total")
     page_language.read_language()
-    cache.keep_imports()
     with show_errors():
         set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
 

@@ -1,5 +1,6 @@
 """What stands before Streamlit: foreign names are refused, sessions counted, metrics protected."""
 
+import gc
 import hmac
 import os
 import sys
@@ -106,7 +107,7 @@ async def served(_app: object) -> AsyncIterator[None]:
     if is_json():
         config.set_option("logger.enableRich", False)  # it prints messages of errors
     _imported.clear()
-    Thread(target=_import_core, daemon=True).start()
+    Thread(target=_import_app, daemon=True).start()
     with ExitStack() as stack:
         if os.environ.get(DEMO):
             _keep_nothing(stack)
@@ -124,16 +125,21 @@ def wait_for_imports() -> None:
     _imported.wait()
 
 
-def _import_core() -> None:
+def _import_app() -> None:
     """Imports what the first visit needs, such as torch, before a browser asks for a page.
 
     Meanwhile other threads wait less for Python's lock: a browser loads over a hundred scripts.
+    Garbage is not collected meanwhile, and modules are left out of it for ever: each full
+    collection of them stops everything for 0.1 to 0.2 s.
     """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(IMPORT_SWITCH_SECONDS)
+    gc.disable()
     try:
-        import_module("pruning_core.workspaces")
+        import_module("explorer.app")
+        gc.freeze()
     finally:
+        gc.enable()
         sys.setswitchinterval(usual)
         _imported.set()
 

@@ -7,7 +7,6 @@ and `fine_tune`, `scan`, `apply_masks` and `pruned_copy` work on copies.
 """
 
 import atexit
-import gc
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -137,15 +136,6 @@ def _layer_view_key(
     plan: Plan, space: Workspace, layer: Layer, scores: bool, make: Callable[..., object]
 ) -> object:
     return (make.__qualname__, score_key(plan), layer.name, scores, plan.allow_collapse)
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def keep_imports() -> None:
-    """Excludes all imported modules from garbage collection, once.
-
-    With them, each full collection stops all pages for 0.2 s.
-    """
-    gc.freeze()
 
 
 def _is_session_connected(session_id: str) -> bool:

@@ -9,7 +9,7 @@ import streamlit as st
 
 @st.cache_resource(show_spinner=False)
 def keep_imports(part: str) -> None:
-    """As the app does, once for the imports of each part (explorer/session/cache.py)."""
+    """As the app does, once for the imports of each part (explorer/serving.py)."""
     gc.freeze()
 
 

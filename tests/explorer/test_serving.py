@@ -1,6 +1,7 @@
 """What stands before Streamlit: sessions counted, metrics protected, the log, the image."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -14,7 +15,15 @@ from starlette.websockets import WebSocket
 
 from explorer import metrics
 from explorer.logs import LOG, VARIABLE, JsonLines, TextLines, log_event, set_up_logs
-from explorer.serving import HEALTH, TOKEN, UNKNOWN_NAME, Watched, metrics_routes, served
+from explorer.serving import (
+    HEALTH,
+    TOKEN,
+    UNKNOWN_NAME,
+    Watched,
+    metrics_routes,
+    served,
+    wait_for_imports,
+)
 from pruning_core.search.run import searches_root
 from pruning_core.studies import studies_root
 from pruning_core.zoo.fetch import DOWNLOADS, fetch
@@ -143,12 +152,31 @@ def test_events_have_fields(caplog: pytest.LogCaptureFixture) -> None:
     assert TextLines().format(caplog.records[-1]).endswith("INFO job ended kind=train seconds=1.5")
 
 
+def test_a_new_server_imports_the_app_without_collecting_garbage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    imported = []
+    monkeypatch.setattr("explorer.serving.set_up_logs", lambda: None)
+    monkeypatch.setattr(
+        "explorer.serving.import_module", lambda name: imported.append((name, gc.isenabled()))
+    )
+
+    async def start() -> None:
+        async with served(None):
+            wait_for_imports()
+
+    asyncio.run(start())
+    assert imported == [("explorer.app", False)]
+    assert gc.isenabled()
+
+
 def test_a_demonstration_keeps_results_in_a_folder_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "environ", {**os.environ, "PRUNING_EXPLORER_DEMO": "1"})
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path))
     monkeypatch.setattr("explorer.serving.set_up_logs", lambda: None)
+    monkeypatch.setattr("explorer.serving.import_module", lambda name: None)
 
     async def visit() -> Path:
         async with served(None):
