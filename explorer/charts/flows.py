@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.charts.cells import fold
+from explorer.charts.cells import square_cells
 from explorer.charts.palette import (
     CHOSEN,
     KEPT,
@@ -108,7 +108,7 @@ def mask_over_time(history: History, frame: int) -> go.Figure:
     Kernels are side by side, filters downwards.
     """
     states = weight_states(history, frame)
-    cells = fold(states)
+    cells = square_cells(states)
     count = len(WEIGHT_STATES)
     scale = [
         [edge, colour]

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.charts.cells import fold
+from explorer.charts.cells import square_cells
 from explorer.charts.palette import BASELINE, KEPT, MAGNITUDE, scale, translucent
 from explorer.charts.style import finish
 from explorer.texts.translate import _
@@ -16,7 +16,7 @@ def noise_map(factor: np.ndarray, *, name: str = "") -> go.Figure:
 
     Kernels are side by side, filters downwards.
     """
-    cells = fold(factor)
+    cells = square_cells(factor)
     label = "" if cells.labels is None else "%{text}: "
     figure = go.Figure(
         cells.heatmap(

@@ -68,10 +68,8 @@ RUNS = (
     N_("interrupted"),
     N_("running"),
     N_("search"),
-    N_("test"),
-    N_("validation"),
 )
-"""Where a run was measured, how far it is, and what made it."""
+"""How far a run is, and what made it."""
 
 ORIGINS = (
     N_("delta_inversion"),

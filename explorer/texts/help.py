@@ -39,8 +39,8 @@ AXES = {
     "p": "The number of filters in a block.",
     "q": "The number of input channels in a block.",
     "seed": f"The start of all random numbers. {SAME_SEED.format(result='masks')}",
-    "probe": "The number of validation images on which accuracy is measured after each change. "
-    "More images give a narrower interval and a slower page.",
+    "probe": "The number of probe images, a part of the validation images. Accuracy is measured on "
+    "them after each change. More images give a narrower interval and a slower page.",
     "calibration": "The number of training images for criteria that use gradients or activations, "
     "and for the repair.",
     "start": "The network is sparse already. On: weights that are zero count as removed. They stay "
@@ -60,8 +60,8 @@ AXES = {
 """The choices of the side bar."""
 
 COUNTS = {
-    "accuracy": "The fraction of validation images that the pruned network classifies correctly, "
-    "without training after pruning. Measured now.",
+    "accuracy": "The fraction of probe images, a part of the validation images, that the pruned "
+    "network classifies correctly, without training after pruning. Measured now.",
     "achieved": "The fraction of zeros in the layers that can be pruned. Whole groups are removed, "
     "so it can differ from the request. Computed.",
     "together": "Uniform, Global, LAMP, ERK and the four rules from curves are measured first. "

@@ -8,6 +8,7 @@ from explorer.texts.formats import interval_words, listed, percent, value_text
 from explorer.texts.plan_words import TRAINING_WORDS, WORDS
 from explorer.texts.translate import N_, _, from_core, language, n_
 from pruning_core.history import KINDS, Run, Value
+from pruning_core.history.run import PROBE
 from pruning_core.history.tables import flat_plan
 from pruning_core.plan import Plan
 from pruning_core.tasks import Task
@@ -20,7 +21,8 @@ COSTS = {
     "time": N_("Time"),
 }
 """A cost of `Run.costs` -> its label in English."""
-SPLITS = {"test": N_("test"), "validation": N_("validation, without training")}
+SPLITS = {"test": N_("test"), PROBE: N_("probe")}
+"""The split of a measurement, as a run keeps it -> its name in English."""
 DEFAULTS = flat_plan(Run("plan", Plan().to_json(), ""))
 
 

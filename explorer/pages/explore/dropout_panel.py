@@ -33,7 +33,7 @@ CAPTION = N_(
     "1 / (1 - p), so that the mean is the same. The network is not smaller or faster "
     "afterwards. {value}: the trained network with this one sample frozen as a "
     "mask, without that factor, which is random pruning of this layer alone; "
-    "{n:,} validation {samples}, {band}Pictures: {part}; blue is kept, grey and hatched is removed."
+    "{n:,} probe {samples}, {band}Pictures: {part}; blue is kept, grey and hatched is removed."
 )
 """band: a whole sentence, or nothing."""
 

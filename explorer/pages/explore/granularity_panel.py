@@ -34,7 +34,7 @@ OTHER_CRITERION = N_("Choose another criterion to compare granularities here.")
 DENSE = N_("The plan keeps this layer dense, so its target of {share} is shown.")
 CAPTION = N_(
     "The lowest {criterion} scores are removed. Only this layer is pruned; nothing is "
-    "trained. {value} is measured on {n:,} validation {samples}: {band}Pictures: {part}; blue is "
+    "trained. {value} is measured on {n:,} probe {samples}: {band}Pictures: {part}; blue is "
     "kept, grey and hatched is removed."
 )
 """band: a whole sentence."""

@@ -216,7 +216,7 @@ def _accuracy(
     )
     low, high = (change_text(end, task) for end in difference.interval)
     words = _(
-        "{n:,} validation {samples}; 95%: {interval}",
+        "{n:,} probe {samples}; 95%: {interval}",
         n=now.n,
         samples=from_core(task.samples),
         interval=interval(now),

@@ -48,7 +48,7 @@ def whole_network_panel(plan: Plan, space: Workspace) -> None:
         st.caption(
             _(
                 "The plan's sparsity is {share}, and its other choices stay the same. Measured on "
-                "{n:,} validation {samples}, without training. Pictures: the pattern on a small "
+                "{n:,} probe {samples}, without training. Pictures: the pattern on a small "
                 "convolution.",
                 share=percent(plan.sparsity),
                 n=dense.n,

@@ -118,8 +118,8 @@ def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str
     task = measured.task
     return _(
         "Mask update {number} of {total}, after {steps:,} steps: {removed} of {layer} removed, "
-        "{name} {value} (95%: {ends}) on {n:,} probe {samples}. One square is one weight. Filters "
-        "follow each other downwards, then in the next column.",
+        "{name} {value} (95%: {ends}) on {n:,} probe {samples}. One square is one weight: "
+        "filters downwards, input channels across, as in the mask lab.",
         number=number,
         total=len(updates),
         steps=update.steps,

@@ -14,6 +14,7 @@ from explorer.session.notices import show_errors
 from explorer.texts.formats import percent, signed, value_text
 from explorer.texts.run_words import (
     COSTS,
+    SPLITS,
     cost_text,
     field_label,
     field_words,
@@ -107,7 +108,7 @@ def _interval(run: Run) -> str:
     if final is None:
         return ""
     low, high = (value_text(end, run.task) for end in (final.low, final.high))
-    split = _(final.split)
+    split = _(SPLITS[final.split])
     return _("{low} to {high}, {n:,} {split}", low=low, high=high, n=final.n, split=split)
 
 

@@ -16,6 +16,7 @@ from explorer.texts.formats import change_text, count, interval_words, points, v
 from explorer.texts.plan_words import differences
 from explorer.texts.run_words import (
     COSTS,
+    SPLITS,
     cost_text,
     kind_words,
     machine_words,
@@ -88,7 +89,7 @@ def _numbers(run: Run) -> None:
                 _(
                     "{n:,} {split} {samples}; 95%: {ends}",
                     n=final.n,
-                    split=_(final.split),
+                    split=_(SPLITS[final.split]),
                     samples=from_core(run.task.samples),
                     ends=ends,
                 )

@@ -108,7 +108,7 @@ def _chart(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
     )
     st.caption(
         _(
-            "A click selects a run. Filled marks: test split; open marks: validation split, "
+            "A click selects a run. Filled marks: test split; open marks: probe, "
             "without training. Whiskers: 95% intervals."
         )
     )

@@ -10,6 +10,7 @@ import streamlit as st
 from explorer.session import state
 from explorer.texts.formats import value_text
 from explorer.texts.run_words import (
+    SPLITS,
     field_label,
     field_words,
     kind_words,
@@ -170,7 +171,7 @@ def _row(depth: int, run: Run, fields: Sequence[str], differ: bool) -> dict[str,
     shares = {name: 100 * share for name, share in run.costs.items()}
     return row | {
         "n": None if final is None else final.n,
-        "Split": "" if final is None else _(final.split),
+        "Split": "" if final is None else _(SPLITS[final.split]),
         "MACs": shares.get("macs"),
         "Parameters": shares.get("parameters"),
         "Bytes": shares.get("bytes"),
@@ -198,7 +199,7 @@ def _columns() -> dict[str, Any]:
         ),
         "Split": config.TextColumn(
             _("Split"),
-            help=_("Trained runs are measured on the test split, others on the validation split."),
+            help=_("Trained runs are measured on the test split, others on the probe."),
             width=80,
         ),
         "MACs": config.NumberColumn(help=left, format="%.1f%%", width=75),

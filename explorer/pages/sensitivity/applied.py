@@ -1,6 +1,7 @@
 """The measured effect of ratios that are set in the plan."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -12,12 +13,13 @@ from explorer.texts.glossary_links import glossary_link
 from explorer.texts.help import HELP, TEXTS
 from explorer.texts.task_words import delta_color, value_help
 from explorer.texts.translate import _, from_core
-from pruning_core.allocation import total_ratio
+from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
+UNIFORM = "uniform"
 CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
 
@@ -31,6 +33,7 @@ def applied_section(
     """The measured effect of all ratios together."""
     with st.skeleton(height=120):
         now = cache.accuracy(plan, space)
+        uniform = cache.accuracy(_uniform(plan, prunable, ratios), space)
         dense = cache.dense_accuracy(plan, space)
         report = cache.report(plan, space)
     task = space.dataset.task
@@ -58,7 +61,29 @@ def applied_section(
         help=_removed_help(prunable, ratios),
         **CARD,
     )
+    st.markdown(
+        _(
+            "**{name} → these ratios**, at the same sparsity: {before} → {after}, {change}.",
+            name=from_core(ALLOCATIONS[UNIFORM].label),
+            before=value_text(uniform.value, task),
+            after=value_text(now.value, task),
+            change=_paired(uniform, now),
+        )
+    )
     _note(now)
+
+
+def _uniform(plan: Plan, prunable: tuple[Layer, ...], ratios: Ratios) -> Plan:
+    """The plan with one ratio for all layers, of the same number of weights."""
+    share = total_ratio(prunable, {layer.name: 0.0 for layer in prunable} | dict(ratios))
+    return replace(plan, allocation=UNIFORM, sparsity=share, overrides=(), edits=())
+
+
+def _paired(before: Evaluation, after: Evaluation) -> str:
+    """The change of the value, and whether it can be chance."""
+    difference = change(before, after)
+    words = signed(difference.value, difference.interval, after.task)
+    return words if difference.certain else _("{change} (can be chance)", change=words)
 
 
 def _note(now: Evaluation) -> None:

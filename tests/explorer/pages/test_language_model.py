@@ -61,7 +61,7 @@ def test_explore_shows_perplexity_and_what_is_near_it(opened: Open) -> None:
     (shown,) = [m for m in at.metric if m.label == "Perplexity · measured"]
     assert float(shown.value) > 1
     assert float(shown.delta)
-    assert "32 validation sequences; 95%: " in text(at)
+    assert "32 probe sequences; 95%: " in text(at)
     assert "next-token accuracy 0." in text(at)
     assert_only_its_own_words(at, "next-token accuracy")
 

@@ -1,5 +1,7 @@
 """The catalogues have every text of the code, and what the app reads is made from them."""
 
+import re
+
 import pytest
 
 from explorer.texts.extract import (
@@ -25,6 +27,21 @@ def texts() -> dict[str, list[Text]]:
 def test_no_text_lacks_a_translation(texts: dict[str, list[Text]]) -> None:
     for code in OTHERS:
         assert not missing(code, texts), "python -m explorer.texts.extract update; then translate"
+
+
+def test_a_measurement_without_training_is_of_the_probe_on_every_page(
+    texts: dict[str, list[Text]],
+) -> None:
+    """One name per split: only epochs of a training are measured on all validation samples."""
+    own = [text for area, each in texts.items() if not area.startswith("core") for text in each]
+    named = [
+        str(text.key)
+        for text in own
+        if re.search(r"validation (images|\{samples\})", str(text.key))
+    ]
+    trained = [text for text in named if not re.search("probe (images|{samples})", text)]
+    assert [re.findall("epochs?", text) for text in trained] == [["epoch"]], trained
+    assert all("part of" in text or "among them" in text for text in set(named) - set(trained))
 
 
 def test_a_translation_has_no_place_that_its_text_lacks() -> None:

@@ -91,9 +91,7 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     assert numbers(at)["Accuracy"] == f"{100 * found.value:.1f}%"
     assert at.metric[0].delta == f"{100 * (found.value - dense.value):+.1f} points"
     low, high = (100 * end for end in change(dense, found).interval)
-    caption = (
-        f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
-    )
+    caption = f"{found.n} probe images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
     assert caption in [shown.value for shown in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
     assert at.metric[0].proto.color == Metric.RED

@@ -143,6 +143,8 @@ def test_a_flow_runs_and_the_slider_shows_its_masks(open_view: Open, until: Unti
         key: chart for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id
     }
     assert charts.keys() == set(keys)
+    assert at.selectbox(key="flow_layer").value == "fc1.weight", "the layer chosen elsewhere"
+    assert at.button(key="flow_film").label == "Play"
     slider = update_slider(at)
     assert (slider.min, slider.max, slider.value) == (0, 5, 5)
     before = json.loads(charts["flow_mask"].proto.spec)["data"][0]

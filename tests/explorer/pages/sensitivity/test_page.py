@@ -13,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 from explorer.pages.sensitivity import run as scanning
 from explorer.pages.sensitivity.together import at_chance
 from explorer.session import cache
+from explorer.texts.formats import percent
+from pruning_core.allocation import total_ratio
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.corrected import Joint
 from pruning_core.sensitivity.preview import Preview
@@ -120,6 +122,12 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     )
     certain = change(cache.dense_accuracy(plan, space), cache.accuracy(plan, space)).certain
     assert at.metric[0].proto.color == (Metric.RED if certain else Metric.GRAY)
+    share = total_ratio(cache.prunable(plan, space)[0], dict(plan.overrides))
+    uniform = cache.accuracy(replace(plan, overrides=(), sparsity=share), space).value
+    values = f"{percent(uniform)} → {shown['Accuracy together · measured']}"
+    assert f"**Uniform → these ratios**, at the same sparsity: {values}" in text(at)
+    assert any("Not used now: every layer's ratio" in words.value for words in at.sidebar.caption)
+    assert at.button(key="back_to_allocation").label == "Back to Uniform"
     at.button(key="target_reset").click().run()
     assert "overrides" not in at.query_params
 
