@@ -25,6 +25,8 @@ from tests.browser.conftest import USUAL, Console, OpenPage, change_address, set
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
 START = "?model=lenet5&granularity=kernel&layer=conv2.weight"
 OTHER = "?model=lenet5&sparsity=0.2"
+ROW = 35
+"""The height of a row of a table, in pixels."""
 
 
 def a_release_moves_everything(page: Page) -> None:
@@ -36,10 +38,24 @@ def a_release_moves_everything(page: Page) -> None:
     expect(page.get_by_role("cell", name="47 of 96", exact=True)).to_have_count(1)
     page.get_by_text("51%, set by hand.").wait_for()
     settled(page)
+    looks_usable(page, "reset", but_not="lock")
     page.locator(".st-key-reset").get_by_role("button").click()
     forget(page, "overrides")
     settled(page)
     expect(page.locator(".lab .asked")).to_have_text("50%")
+    looks_usable(page, "lock", but_not="reset")
+
+
+def looks_usable(page: Page, key: str, *, but_not: str) -> None:
+    """A button in the colour of the page's text, and another one that is paler."""
+    text = page.locator("body").evaluate("body => getComputedStyle(body).color")
+    usable, other = (page.locator(f".st-key-{name} button").first for name in (key, but_not))
+    expect(usable).to_be_enabled()
+    expect(usable).to_have_css("color", text)
+    expect(usable).to_have_css("cursor", "pointer")
+    expect(other).to_be_disabled()
+    expect(other).not_to_have_css("color", text)
+    expect(other).to_have_css("cursor", "not-allowed")
 
 
 def flips_are_in_the_address_until_undone_or_cleared(page: Page) -> None:
@@ -170,6 +186,21 @@ def a_click_and_the_arrow_keys_choose_the_layer_everywhere(page: Page) -> None:
     )
 
 
+def only_the_circle_of_a_row_chooses_its_layer(page: Page) -> None:
+    """As the help of the layer's menu says."""
+    help_mark = page.locator(".st-key-layer_choice [data-testid=stTooltipIcon] button").first
+    help_mark.focus()
+    expect(page.get_by_test_id("stTooltipContent")).to_contain_text("circle at the left of a row")
+    table = page.get_by_test_id("stDataFrame").first
+    address = page.url
+    third = ROW * 2.5  # after the column's names and the first row
+    table.click(position={"x": 300, "y": third})
+    settled(page)
+    assert page.url == address
+    table.click(position={"x": 18, "y": third})
+    is_everywhere(page, "conv2.weight")
+
+
 def shares_follow_the_slider(page: Page) -> None:
     page.locator(".st-key-sparsity").get_by_role("slider").focus()
     page.keyboard.press("End")
@@ -211,6 +242,7 @@ def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     page.locator(".net-map[data-drawn]").wait_for()
     assert moved(page) < MOST_SHIFT, "the first load"
     a_click_and_the_arrow_keys_choose_the_layer_everywhere(page)
+    only_the_circle_of_a_row_chooses_its_layer(page)
     shares_follow_the_slider(page)
     a_choice_made_elsewhere_is_outlined_in_the_map(page)
     change_address(page, "?model=lenet5&layer=fc1.weight&granularity=4:8")

@@ -61,15 +61,7 @@ def applied_section(
         help=_removed_help(prunable, ratios),
         **CARD,
     )
-    st.markdown(
-        _(
-            "**{name} → these ratios**, at the same sparsity: {before} → {after}, {change}.",
-            name=from_core(ALLOCATIONS[UNIFORM].label),
-            before=value_text(uniform.value, task),
-            after=value_text(now.value, task),
-            change=_paired(uniform, now),
-        )
-    )
+    _against_uniform(uniform, now)
     _note(now)
 
 
@@ -79,11 +71,19 @@ def _uniform(plan: Plan, prunable: tuple[Layer, ...], ratios: Ratios) -> Plan:
     return replace(plan, allocation=UNIFORM, sparsity=share, overrides=(), edits=())
 
 
-def _paired(before: Evaluation, after: Evaluation) -> str:
-    """The change of the value, and whether it can be chance."""
-    difference = change(before, after)
-    words = signed(difference.value, difference.interval, after.task)
-    return words if difference.certain else _("{change} (can be chance)", change=words)
+def _against_uniform(uniform: Evaluation, now: Evaluation) -> None:
+    """The value before and after, its change, and whether that can be chance."""
+    difference = change(uniform, now)
+    words = signed(difference.value, difference.interval, now.task)
+    st.markdown(
+        _(
+            "**{name} → these ratios**, at the same sparsity: {before} → {after}, {change}.",
+            name=from_core(ALLOCATIONS[UNIFORM].label),
+            before=value_text(uniform.value, now.task),
+            after=value_text(now.value, now.task),
+            change=words if difference.certain else _("{change} (can be chance)", change=words),
+        )
+    )
 
 
 def _note(now: Evaluation) -> None:
