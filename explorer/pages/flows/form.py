@@ -166,6 +166,9 @@ def _step(setting: Setting) -> float:
 
 
 def _changed(name: str, setting: str) -> None:
+    """Sets one setting; not where the same message of the browser chose another flow."""
     chosen = flow(state.plan().flow)
+    if type(chosen) is not type(flow(name)):
+        return
     value = state.widget_value(f"knob_{name}_{setting}", getattr(chosen, setting))
     state.change(flow=spec(name, replace(chosen, **{setting: value})))
