@@ -107,11 +107,16 @@ def _side_bar(page: str) -> Choice:
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
         demo_note()
-        runs_elsewhere(page, {entry[-1]: _(entry[1]) for entry in PAGES})
+        runs_elsewhere(page, _titles())
         choice = sidebar.render(page)
         state.write_address()  # the link has the plan that the side bar set
         language_and_link()
     return choice
+
+
+def _titles() -> dict[str, str]:
+    """Path -> title of the pages with a plan."""
+    return {path: _(title) for _module, title, _icon, path in PAGES}
 
 
 def _nothing() -> None:
@@ -126,8 +131,9 @@ def _place(path: str) -> DeltaGenerator:
 
 
 def _learn(pages: dict[str, st.Page]) -> None:
-    """Draws the page that needs no plan."""
+    """Draws the page that needs no plan, below what runs on other pages."""
     with _place(LEARN):
+        runs_elsewhere(LEARN, _titles())
         learn.render(pages)
 
 

@@ -35,13 +35,17 @@ def require_token() -> None:
     if has_access():
         return
     wanted = os.environ[TOKEN]
-    given = state.in_address(PARAM) or _asked()
+    linked = state.in_address(PARAM)
+    given = linked or _asked()
     if given and hmac.compare_digest(given.encode(), wanted.encode()):
         _remember(state.owner(), wanted)
         state.remove_from_address(PARAM)
         st.rerun()
     if given:
         time.sleep(WRONG_SECONDS)
+        if linked:  # the form takes the next try
+            state.remove_from_address(PARAM)
+            _asked()
         st.error(_("This is not the access token of this server."), icon=":material/lock:")
     st.stop()
 

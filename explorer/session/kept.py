@@ -22,9 +22,17 @@ SAYS_KEPT = "says kept"
 
 
 def new_run(kind: str, plan: Plan, space: Workspace) -> Run:
-    """A run that begins now. Its parent is the run that was kept or opened last."""
-    base = cache.fingerprint(plan, space) if cache.history() else ""
-    return Run(kind, plan.to_json(), base, parent=_parent(base))
+    """A run that begins now.
+
+    Its parent is the run that this session kept or opened last, else the same plan without
+    training, if it is kept.
+    """
+    history = cache.history()
+    if history is None:
+        return Run(kind, plan.to_json(), "")
+    base = cache.fingerprint(plan, space)
+    same = evaluated_id(plan, base) if _is_kept(plan, space, history) else None
+    return Run(kind, plan.to_json(), base, parent=_parent(base) or same)
 
 
 def set_parent(run: Run) -> None:
@@ -88,15 +96,17 @@ def _keep() -> None:
         plan, space = _present()
         masks = cache.masks(plan, space)
         sizes = computed_sizes(space.model, space.layers, masks, granularity(plan.granularity))
+        base = cache.fingerprint(plan, space)
+        parent = _parent(base)
         run, files = evaluated_plan(
             plan,
-            cache.fingerprint(plan, space),
+            base,
             masks,
             cache.report(plan, space),
             cache.dense_accuracy(plan, space),
             cache.accuracy(plan, space),
             {size.format: size.bytes for size in sizes},
-            parent=_parent(cache.fingerprint(plan, space)),
+            parent=None if parent == evaluated_id(plan, base) else parent,
         )
         history.save(run, files)
     except PruningError as problem:

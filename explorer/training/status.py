@@ -110,6 +110,9 @@ def ended(run: Snapshot, name: str, stopped: str, done: str | None = None) -> No
     if run.status == "failed":
         why = plain(str(run.error))
         st.error(_("The {name} failed: {why}", name=_(name), why=why), icon=":material/error:")
+    elif run.status == "cancelled" and not run.seconds:
+        words = _("The {name} was stopped before it started.", name=_(name))
+        st.warning(words, icon=":material/stop:")
     elif run.status == "cancelled":
         words = _("The {name} was stopped{more}", name=_(name), more=_(stopped))
         st.warning(words, icon=":material/stop:")

@@ -106,7 +106,7 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
         *(OSError, ValueError, KeyError, TypeError, AttributeError),
     ) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = " ".join(str(error).split())[:100].rstrip(".")
         raise PruningError(f"The file is no zip of runs, or it is damaged: {reason}.") from error
     return Imported(tuple(run.id for run, _ in new), len(runs) - len(new))
 

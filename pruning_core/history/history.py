@@ -171,8 +171,15 @@ class History:
                     connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run))
 
     def delete(self, runs: Iterable[str]) -> None:
-        """Hides runs. `restore` brings them back for `UNDO_SECONDS`; then `purge` removes them."""
-        self._mark(runs, time.time())
+        """Hides runs. `restore` brings them back for `UNDO_SECONDS`; then `purge` removes them.
+
+        Raises PruningError, and hides none, where one still runs.
+        """
+        names = tuple(runs)
+        for run in (run for name in names for run in self._select("id = ?", (name,))):
+            if run.state == RUNNING:
+                raise PruningError(f"The run {run.id} still runs: stop it first, then delete it.")
+        self._mark(names, time.time())
         self.purge()
 
     def restore(self, runs: Iterable[str]) -> None:

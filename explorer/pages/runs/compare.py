@@ -76,7 +76,8 @@ def _numbers(history: History, runs: Sequence[Run], names: dict[str, str]) -> No
     add(_("Value"), [_value(run) for run in runs])
     add(_("95% interval, n"), [_interval(run) for run in runs])
     changes = [paired_change(history, runs[0], run) for run in runs[1:]]
-    add(_("Change (paired)"), [_("reference"), *map(_change, changes)])
+    why = [_change(each, runs[0], run) for each, run in zip(changes, runs[1:], strict=True)]
+    add(_("Change (paired)"), [_("reference"), *why])
     flips = [("", ""), *map(_flips, changes)]
     add(_("Changed answers"), [words for words, _ in flips])
     add(_("Chance"), [chance for _, chance in flips])
@@ -112,9 +113,14 @@ def _interval(run: Run) -> str:
     return _("{low} to {high}, {n:,} {split}", low=low, high=high, n=final.n, split=split)
 
 
-def _change(change: Change | None) -> str:
+def _change(change: Change | None, one: Run, other: Run) -> str:
+    """The change in words, or why there is none."""
+    if change is None and one.fingerprint != other.fingerprint:
+        return _("none: another network or other data")
+    if change is None and one.final and other.final and one.final.split != other.final.split:
+        return _("none: another split")
     if change is None:
-        return _("not comparable")
+        return _("none: other samples, or answers not kept")
     return signed(change.value, change.interval, change.task)
 
 

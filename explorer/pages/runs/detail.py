@@ -158,7 +158,7 @@ def _actions(history: History, run: Run) -> None:
             disabled=bool(history.read_only),
             help=_("You can undo it."),
         )
-        _field(history, run, "tags", _("Tags, by commas"), ", ".join(run.tags), 200)
+        _field(history, run, "tags", _("Tags, separated by commas"), ", ".join(run.tags), 200)
         _field(history, run, "note", _("Note"), run.note, "stretch")
 
 

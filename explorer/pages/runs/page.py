@@ -9,7 +9,15 @@ from explorer.charts import alt
 from explorer.charts.runs import cost_chart
 from explorer.pages.runs.compare import compare_panel
 from explorer.pages.runs.detail import detail_panel
-from explorer.pages.runs.table import CLICKED, SELECTED, filters, matching, runs_table, select
+from explorer.pages.runs.table import (
+    CLICKED,
+    MOST_SELECTED,
+    SELECTED,
+    filters,
+    matching,
+    runs_table,
+    select,
+)
 from explorer.pages.runs.transfer import transfer_panel, undo_note
 from explorer.session import cache, state
 from explorer.session.kept import visible
@@ -75,10 +83,22 @@ def render(plan: Plan, space: Workspace) -> None:
 
 
 def _chosen(runs: Sequence[Run]) -> list[Run]:
-    """The selected runs, in the order of the selection. Unknown ids are reported."""
+    """The selected runs, in the order of the selection, at most `MOST_SELECTED`.
+
+    Unknown ids, and more of them than that, are reported.
+    """
     known = {run.id: run for run in runs}
-    names = [name for name in state.page_text(SELECTED).split(",") if name]
+    named = list(dict.fromkeys(name for name in state.page_text(SELECTED).split(",") if name))
+    names = named[:MOST_SELECTED]
     chosen = [known[name] for name in names if name in known]
+    if len(names) < len(named):
+        st.warning(
+            _(
+                "This link names more than {most} runs: the first {most} are shown.",
+                most=MOST_SELECTED,
+            ),
+            icon=":material/link_off:",
+        )
     if len(chosen) < len(names) and not state.stored(CLICKED, False):
         st.warning(
             _(

@@ -95,6 +95,35 @@ def test_the_page_shows_compares_deletes_and_restores(
     assert len(history.runs()) == 2
 
 
+def test_a_link_may_repeat_a_run_and_name_too_many(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    made = [kept(history, n, plan=replace(PLAN, seed=n).to_json()) for n in range(6)]
+    names = [run.id for run in made]
+    at = open_view("runs", run=f"{names[0]},{names[0]}")
+    assert not at.exception
+    assert "side by side" not in text(at)
+    at = open_view("runs", run=",".join([names[0], *names]))
+    assert "names more than 5 runs: the first 5 are shown" in text(at)
+    assert by_key(at, "runs_delete").label == "Delete these 5 runs"
+
+
+def test_a_run_that_still_runs_is_not_deleted(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    worker = history.begin(example())
+    (made,) = history.runs()
+    at = open_view("runs", run=made.id)
+    by_key(at, "run_delete").click()
+    run(at)
+    with pytest.raises(PruningError, match="still runs: stop it first"):
+        history.delete([made.id])
+    assert [each.id for each in history.runs()] == [made.id]
+    worker.close()
+    history.delete([made.id])
+    assert history.runs() == ()
+
+
 def test_a_run_opens_in_explore_and_what_is_kept_then_has_it_as_parent(
     open_view: Callable[..., AppTest], history: History
 ) -> None:

@@ -45,3 +45,14 @@ def test_a_link_may_hold_the_token_and_the_address_does_not_keep_it() -> None:
     assert at.sidebar.selectbox
     assert "token" not in at.query_params
     assert at.query_params["model"] == "lenet5"
+
+
+def test_a_link_with_a_wrong_token_leads_to_the_form() -> None:
+    at = AppTest.from_file(str(APP), default_timeout=60)
+    at.query_params["token"] = "the class of 2025"
+    at.run()
+    assert at.error[0].value == "This is not the access token of this server."
+    assert "token" not in at.query_params
+    at.text_input[0].input("the class of 2026")
+    at.button[0].click().run()
+    assert at.sidebar.selectbox

@@ -1,9 +1,11 @@
 """Keeping a plan: the click counts wherever the page's run ends, and the button says the truth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from explorer.session import cache, kept
 from pruning_core.history import History
 from pruning_core.history.database import NAME
 from pruning_core.plan import Plan
@@ -57,3 +59,14 @@ def test_a_history_that_cannot_be_read_leaves_the_button(
     run(at)
     (history.folder / NAME).write_bytes(b"no database" * 100)
     assert by_key(run(at), "keep_plan").label == "Keep this run"
+
+
+def test_a_new_session_finds_the_kept_plan_as_the_parent_of_its_run(history: History) -> None:
+    at = opened(cut_short, {})
+    by_key(at, "keep_plan").click()
+    run(at)
+    (made,) = history.runs()
+    plan = made.read_plan()
+    space = cache.workspace(plan.model, plan.dataset)
+    assert kept.new_run("tune", plan, space).parent == made.id
+    assert kept.new_run("tune", replace(plan, sparsity=0.7), space).parent is None
