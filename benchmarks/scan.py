@@ -5,15 +5,18 @@ The last three are of Hugging Face's transformers, which torch.fx cannot trace; 
 or images. Both use the same masks and the batches of `accuracy.evaluate`: 256 images, four or eight
 for a transformer. The weights are random, because only the time is measured. limit: multiply-adds
 downstream of a layer over those of the whole network, averaged over layers; the plain loop computes
-the whole network for every point.
+the whole network for every point. counted: multiply-adds that the plain loop computes over those
+of ours, with tracing, proof and the dense pass: unlike a time, it does not vary with the load.
 """
 
 import argparse
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from benchmarks.timing import Row, Unmeasured, interleaved
@@ -142,6 +145,29 @@ def limit(program: Program, layers: Sequence[Layer], scanned: Sequence[Layer]) -
     return sum(after(x) for x in scanned) / len(scanned) / sum(x.macs for x in layers)
 
 
+def counted(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    masks: dict[str, list[Tensor]],
+    split: Split,
+) -> float:
+    """Multiply-adds of the plain loop over ours, in one batch. One sample is computed.
+
+    A model is traced and proved on one sample, so that this part does not grow with the images.
+    """
+    one = split.subset(range(1))
+    with FlopCounterMode(display=False) as tracing:
+        ours = PartialForward(model, one, device=CPU, batch_size=1, workers=1)
+    with FlopCounterMode(display=False) as passes:
+        deque(ours.run(layers, lambda layer: masks[layer.name]), maxlen=0)
+    with torch.inference_mode(), FlopCounterMode(display=False) as full:
+        model_logits(model, next(iter(one.batches(1)))[0])
+    images = len(split)
+    points = sum(len(masks[layer.name]) for layer in layers)
+    computed = tracing.get_total_flops() + images * passes.get_total_flops()
+    return points * images * full.get_total_flops() / computed
+
+
 def made_inputs(case: Case) -> tuple[nn.Module, tuple[Layer, ...], Split]:
     """The network with random weights, its layers, and random images or sentences."""
     torch.manual_seed(0)
@@ -176,6 +202,7 @@ def row(name: str, rounds: int) -> Row:
         "points": len(scanned) * len(SPARSITIES),
         "layers": f"{len(scanned)}/{len(layers)}",
         "limit": least,
+        "counted": counted(model, scanned, pruned_masks(model, scanned), split),
         "over_limit": seconds["ours"].cpu / seconds["plain"].cpu / least,
         "images": case.images,
         "batch": case.batch,
