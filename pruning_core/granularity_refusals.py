@@ -21,8 +21,8 @@ KEEPS_OUTPUTS = MappingProxyType(
         "matrix": "{0} is a parameter without a module, so that the readers of its outputs are not "
         "known.",
         "embedding": "{0} is an embedding: each of its rows is a token, which the input can name.",
-        "adapted": "{0} has a LoRA adapter that adds to its outputs: merge it to remove whole "
-        "outputs.",
+        "adapted": "{0} has a LoRA adapter beside it: merge and remove the adapter "
+        "(merge_and_unload) to remove whole outputs.",
         "bilinear": "{0} multiplies two inputs, so that what reads its outputs cannot be followed.",
     }
 )
