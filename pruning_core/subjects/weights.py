@@ -37,6 +37,15 @@ WITHOUT_PREFIX = (
 )
 
 
+MASKED = (
+    '{{name.removesuffix("_orig"): value * state[name[:-4] + "mask"] '
+    'if name.endswith("_orig") and name[:-4] + "mask" in state else value '
+    "for state in [{expression}] for name, value in state.items() "
+    'if not (name.endswith("_mask") and name[:-4] + "orig" in state)}}'
+)
+"""As `_masked`."""
+
+
 @dataclass(frozen=True)
 class Read:
     """How weights were read: the expression for a program, its import lines, and notes."""
@@ -78,6 +87,27 @@ def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor
     return dict(given), Read(expression, ("import numpy as np",) if form == NUMPY else ())
 
 
+def _masked(given: dict[str, Tensor], read: Read) -> tuple[dict[str, Tensor], Read]:
+    """The weights with the masks of `torch.nn.utils.prune` applied, where the file has some."""
+    pruned = [
+        name
+        for name in (name.removesuffix("_orig") for name in given if name.endswith("_orig"))
+        if f"{name}_mask" in given and given[f"{name}_mask"].shape == given[f"{name}_orig"].shape
+    ]
+    if not pruned:
+        return given, read
+    plain = dict(given)
+    for name in pruned:
+        plain[name] = plain.pop(f"{name}_orig") * plain.pop(f"{name}_mask")
+    count = f"{len(pruned)} weight{'s' if len(pruned) > 1 else ''}"
+    note = (
+        f"The file has torch's masks of {count}: they are applied. The plan's start 'zeros' keeps "
+        "these zeros."
+    )
+    expression = MASKED.format(expression=read.expression)
+    return plain, replace(read, expression=expression, notes=(*read.notes, note))
+
+
 def _without_prefix(
     given: dict[str, Tensor], read: Read, names: Set[str]
 ) -> tuple[dict[str, Tensor], Read]:
@@ -95,7 +125,7 @@ def _without_prefix(
     if left := len(given) - len(names):
         notes.append(f"{left} other tensors of the file were left out.")
     expression = WITHOUT_PREFIX.format(prefix=prefix, expression=read.expression)
-    return states[prefix], replace(read, expression=expression, notes=tuple(notes))
+    return states[prefix], replace(read, expression=expression, notes=(*read.notes, *notes))
 
 
 def load_weights(model: nn.Module, path: Path) -> Read:
@@ -106,7 +136,7 @@ def load_weights(model: nn.Module, path: Path) -> Read:
     own = model.state_dict()
     size = sum(value.nbytes for value in own.values() if isinstance(value, Tensor))
     given, read = read_weights(path, max(MAX_BYTES, LARGER * size))
-    given, read = _without_prefix(given, read, own.keys())
+    given, read = _without_prefix(*_masked(given, read), own.keys())
     missing = sorted(own.keys() - given.keys())
     more = sorted(given.keys() - own.keys())
     shapes = sorted(

@@ -142,7 +142,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights[:4] = ["nested.pt", "prefixed.ckpt", "arrays.npz", "weights.bin"]
     file.write_text("".join(map(lambda n, w: ENTRY.format(name=n, weights=w), NAMES, weights)))
     state = load_file(folder / "pictures.safetensors")
-    torch.save({"state_dict": state, "epoch": 3}, folder / "nested.pt")
+    first = next(iter(state))
+    mask = torch.arange(state[first].numel()).view(state[first].shape) % 9 != 0
+    by_torch = {f"{first}_orig": state[first], f"{first}_mask": mask.float()}
+    masked = {name: value for name, value in state.items() if name != first} | by_torch
+    torch.save({"state_dict": masked, "epoch": 3}, folder / "nested.pt")
     prefixed = {f"module.{name}": value for name, value in state.items()}
     torch.save({"model": prefixed | {"loss": torch.ones(1)}}, folder / "prefixed.ckpt")
     np.savez(folder / "arrays.npz", **{name: value.numpy() for name, value in state.items()})  # type: ignore[arg-type]
@@ -177,6 +181,8 @@ def test_the_script_prints_the_measured_value_for_every_form_of_data(
     wrong = {}
     plan = Plan(granularity="filter", sparsity=0.3, fine_tune=TrainConfig(epochs=0))
     with subject_files([file]):
+        by_torch = open_workspace(NAMES[0], f"{NAMES[0]}_data").notes
+        assert any("torch's masks of 1 weight" in note for note in by_torch)
         notes = open_workspace(NAMES[1], f"{NAMES[1]}_data").notes
         assert "The prefix 'module.' was removed from the names." in notes
         assert "1 other tensors of the file were left out." in notes
