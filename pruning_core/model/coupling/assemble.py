@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun, Read, varies
 from pruning_core.model.coupling.parameter_views import ParameterAxis
 from pruning_core.model.coupling.positions import IS_OUTPUT, ChannelPositions, Coupling
@@ -41,7 +42,9 @@ def roots(run: FirstRun, layers: Sequence[Layer]) -> Roots:
     return Roots(torch.tensor([root if root <= rows else 0 for root in every]))
 
 
-def assembled(run: FirstRun, layers: Sequence[Layer], root: Roots) -> tuple[Coupling, ...]:
+def assembled(
+    run: FirstRun, layers: Sequence[Layer], root: Roots, budget: Budget
+) -> tuple[Coupling, ...]:
     """The couplings in the network's order, each with the first reason of its channels."""
     labels = {
         layer.name: root(run.starts[layer.name] + torch.arange(layer.shape[0])) for layer in layers
@@ -52,7 +55,7 @@ def assembled(run: FirstRun, layers: Sequence[Layer], root: Roots) -> tuple[Coup
     components = _components(labels)
     orders = [torch.cat([labels[name] for name in names]).unique() for names in components]
     follows = _by_coupling(_follows(run, root), orders)
-    reads = _by_coupling(_reads(run, root), orders)
+    reads = _by_coupling(_reads(run, root, budget), orders)
     made = []
     for index, (names, order) in enumerate(zip(components, orders, strict=True)):
         own = [reasons[n] for n in order.tolist() if n in reasons]
@@ -129,16 +132,21 @@ def _bare(
             at[name, moving[0]][position].add(own)
 
 
-def _reads(run: FirstRun, root: Roots) -> list[Noted]:
+def _reads(run: FirstRun, root: Roots, budget: Budget) -> list[Noted]:
     """Every different read, without the positions that also read something that has no channel."""
-    by_axis: dict[tuple[str, int], list[tuple[Read, Tensor]]] = defaultdict(list)
+    by_axis: dict[tuple[str, int], dict[tuple[object, ...], tuple[Read, Tensor]]]
+    by_axis = defaultdict(dict)
     for read in run.reads:
-        by_axis[read.axis.parameter, read.axis.axis].append((read, root(read.channels)))
+        budget.step()
+        channels = root(read.channels)
+        same = (read.rows, *read.axis.positions.tolist(), *channels.tolist())
+        by_axis[read.axis.parameter, read.axis.axis].setdefault(same, (read, channels))
     noted: dict[tuple[object, ...], Noted] = {}
     for (name, dim), reads in by_axis.items():
-        for read, channels in reads:
+        for read, channels in reads.values():
+            budget.step()
             free = channels.clone()
-            for other, theirs in reads:
+            for other, theirs in reads.values():
                 if read.overlaps(other):
                     blank = other.axis.positions[theirs == 0]
                     free[torch.isin(read.axis.positions, blank)] = 0

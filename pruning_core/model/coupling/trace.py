@@ -101,7 +101,7 @@ def _couplings(
         partial(_forward, work, x, draws),
         budget,
     )
-    return proof.proved(assembled(run, layers, root))
+    return proof.proved(assembled(run, layers, root, budget))
 
 
 class _NormsOverKept(NormCalls):
