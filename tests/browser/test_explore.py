@@ -40,24 +40,11 @@ def a_release_moves_everything(page: Page) -> None:
     page.get_by_text("51%, set by hand.").wait_for()
     settled(page)
     looks_usable(page, "reset", but_not="lock")
-    an_old_accuracy_turns_grey(page)
     page.locator(".st-key-reset").get_by_role("button").click()
     forget(page, "overrides")
     settled(page)
     expect(page.locator(".lab .asked")).to_have_text("50%")
     looks_usable(page, "lock", but_not="reset")
-
-
-def an_old_accuracy_turns_grey(page: Page) -> None:
-    """Where it is measured for long; nothing else changes its look meanwhile."""
-    value = page.locator(".st-key-number_0").get_by_test_id("stMetricValue")
-    usual = value.evaluate("each => getComputedStyle(each).color")
-    mark = "(all, stale) => all.forEach(each => each.dataset.stale = stale)"
-    page.locator(".st-key-page_explore [data-stale]").evaluate_all(mark, "true")
-    expect(value).not_to_have_css("color", usual)
-    expect(page.locator(".st-key-layer_table")).to_have_css("opacity", "1")
-    page.locator(".st-key-page_explore [data-stale]").evaluate_all(mark, "false")
-    expect(value).to_have_css("color", usual)
 
 
 def looks_usable(page: Page, key: str, *, but_not: str) -> None:
