@@ -136,7 +136,9 @@ def load_weights(model: nn.Module, path: Path) -> Read:
     own = model.state_dict()
     size = sum(value.nbytes for value in own.values() if isinstance(value, Tensor))
     given, read = read_weights(path, max(MAX_BYTES, LARGER * size))
-    given, read = _without_prefix(*_masked(given, read), own.keys())
+    if not any(f"{name[:-4]}mask" in own for name in own if name.endswith("_orig")):
+        given, read = _masked(given, read)  # else the network itself has torch's masks
+    given, read = _without_prefix(given, read, own.keys())
     missing = sorted(own.keys() - given.keys())
     more = sorted(given.keys() - own.keys())
     shapes = sorted(

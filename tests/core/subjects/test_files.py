@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
+from torch import nn
+from torch.nn.utils import prune
 
 from pruning_core import open_workspace
 from pruning_core.subjects import VARIABLE, read_subjects, subject_files, subjects
@@ -187,3 +189,13 @@ def test_another_package_of_the_same_name_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('[a]\nmodel = "json.nets:build"\n' + DATA)
     with subject_files([tmp_path / "s.toml"]):
         assert "hides the one in" in refusal(lambda: open_workspace("a", "a_data"))
+
+
+def test_weights_with_masks_fit_a_network_that_has_them_itself(tmp_path: Path) -> None:
+    made = nn.Linear(4, 3)
+    prune.l1_unstructured(made, "weight", 0.5)
+    torch.save(made.state_dict(), tmp_path / "w")
+    network = nn.Linear(4, 3)
+    prune.identity(network, "weight")
+    assert load_weights(network, tmp_path / "w").notes == ()
+    assert all(map(torch.equal, network.state_dict().values(), made.state_dict().values()))
