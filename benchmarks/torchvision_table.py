@@ -34,7 +34,7 @@ SIDES = (32, 48, 64, 75, 96, 128, 160, 192, 224)
 SHORT = {
     "own: removing": "outputs",
     "attention heads": "heads",
-    "multiplied with each other": "attention",
+    "as in attention": "attention",
     "grouped convolution": "groups",
     "tied to each other": "one class",
     "does not read its weight": "not called",

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import nn
 
 from pruning_core.compress.narrow import Kept, Settings
-from pruning_core.compress.thin_network import narrowed, outputs, relative_error
+from pruning_core.compress.thin_network import Narrowed, narrowed, outputs, relative_error
 from pruning_core.compress.thin_parts import Parts, removable_parts
 from pruning_core.model.coupling.dependent_masks import removed_channels, removed_rows
 from pruning_core.model.inventory import inventory, weights
+from pruning_core.model.inventory.views import outputs_first, view_shape
 from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.model_io import tensor_bytes
@@ -132,21 +134,31 @@ def _thinned(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs)
     """`thin` of a network that is masked already. masked: of the workspace, in eval mode."""
     parts = _parts(space, masked, masks)
     made = narrowed(masked, space.layers, space.tied[0], parts, samples)
-    narrow_layers = {layer.name: layer for layer in inventory(made.module, space.one)}
+    seen = {layer.name: layer for layer in inventory(made.module, space.one)}
+    narrow = {layer.name: seen.get(layer.name) or _by_size(layer, made) for layer in space.layers}
     return Thinned(
         module=made.module,
         masks=masks,
         kept=made.kept,
         settings=made.settings,
         attentions=made.attentions,
-        widths=tuple(_width(layer, narrow_layers[layer.name]) for layer in space.layers),
+        widths=tuple(_width(layer, narrow[layer.name]) for layer in space.layers),
         parameters=(_parameters(space.model), _parameters(made.module)),
-        macs=(_macs(space.layers), _macs(tuple(narrow_layers.values()))),
+        macs=(_macs(space.layers), _macs(tuple(narrow.values()))),
         bytes=(tensor_bytes(space.model), tensor_bytes(made.module)),
         error=made.error,
         refused=made.refused,
         notes=parts.notes,
         samples=samples,
+    )
+
+
+def _by_size(layer: Layer, made: Narrowed) -> Layer:
+    """The layer in the narrower network, where no product shows its reads, as of a width of 1."""
+    size = tuple(made.module.get_parameter(layer.name).shape)
+    shape = view_shape(layer.layout, size, layer.groups) if layer.layout else outputs_first(size)
+    return replace(
+        layer, shape=shape, param_shape=size, macs=layer.macs * prod(size) // layer.numel
     )
 
 

@@ -165,8 +165,9 @@ def _measure(parts: ScriptParts) -> str:
     """The lines of the program itself."""
     lines = parts.lines
     split = parts.part.given
-    given = f"given = {lines.splits[split]}"
-    if not lines.model:
+    if lines.model:
+        given = f"given = {lines.splits[split]}"
+    else:
         given = _ASK_DATA.format(split=split) + ask_more(lines, split)
     dense = (
         "dense = original()  # its answers are the targets\n" if parts.task.dense_answers else ""

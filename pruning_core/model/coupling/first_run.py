@@ -136,10 +136,13 @@ class FirstRun:
         if key not in self.made:
             size = self.views.by_name[axis.parameter].shape[axis.axis]
             self.made[key] = first = self.channels.new(size)
-            self.channels.refuse(
-                range(first, first + size),
-                f"{axis.parameter} computes these channels too, and cannot be pruned.",
+            why = (
+                f"{axis.parameter} is also read with inputs and outputs exchanged, and computes "
+                "these channels so, where none can be removed."
+                if axis.parameter in self.starts
+                else f"{axis.parameter} computes these channels too, and cannot be pruned."
             )
+            self.channels.refuse(range(first, first + size), why)
         if self.made[key] == self.starts.get(axis.parameter):
             self.used.add(axis.parameter)
         return (self.made[key] + axis.positions).int()

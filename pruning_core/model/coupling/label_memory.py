@@ -59,10 +59,11 @@ class LabelMemory:
 
     def write(self, tensor: Tensor, labels: Tensor | None, *, fresh: bool) -> None:
         """Sets the labels of the tensor's elements. fresh: its storage is new."""
-        record = None if fresh else self._record(tensor)
-        if record is None:
+        record = self._record(tensor)
+        if record is None or (fresh and record.storage.expired()):
             record = self._new(tensor)
         record.zeros = False
+        record.copied &= fresh
         if labels is None and record.labels is None:
             return
         if record.labels is None:

@@ -209,7 +209,9 @@ RULES: dict[str, Rule] = {
         ),
         rules.product,
     ),
-    "embedding": weight_rules.embedding,
+    **dict.fromkeys(
+        ("embedding", "_embedding_bag", "_embedding_bag_forward_only"), weight_rules.embedding
+    ),
 }
 """Rule by the operation's name, without the underscore of its in-place form."""
 ELEMENTWISE = {

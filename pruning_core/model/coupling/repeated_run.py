@@ -18,8 +18,8 @@ from pruning_core.model.coupling.first_run import (
 from pruning_core.model.coupling.operations import Operations
 
 MOST_STEPS = 2**24
-MARK = 12345.0
-"""Stands in weights that read removed channels: no result may depend on them."""
+MARK = 12288.0
+"""Stands in weights that read removed channels: no result may depend on them. Exact in bfloat16."""
 
 
 class Different(ValueError):
@@ -139,6 +139,7 @@ class Repeated(Operations):
         """Only columns of removed channels may hold the mark.
 
         A weight that is computed must lose the rows of removed channels, and keep the others.
+        Where it is computed from all its inputs, a mark changes rows that stay.
         """
         ins, outs = step.weight_dims
         rows = self.removed[step.made.long()]
@@ -151,8 +152,10 @@ class Repeated(Operations):
             shape[outs] = -1
             zero = torch.zeros((), dtype=weight.dtype)
             wanted = torch.where(rows.view(shape), zero, self.expected.read[-self.index])
-            if not torch.allclose(weight, wanted, rtol=1e-4, atol=1e-6):
-                self.result.still.update(step.made[rows].tolist())
+            wrong = ~torch.isclose(weight, wanted, rtol=1e-4, atol=1e-6, equal_nan=True)
+            at = wrong.movedim(outs, 0).flatten(1).any(1)
+            self.result.still.update(step.made[at & rows].tolist())
+            self.result.elsewhere |= bool((at & ~rows).any())
             return
         if step.zeros:
             return

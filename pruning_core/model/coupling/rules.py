@@ -25,8 +25,8 @@ Result = Labels | None | tuple[Labels | None, ...]
 Rule = Callable[[FirstRun, Any, Args, Kwargs, Any], Result]
 MEANS = ("mean", "var", "std", "var_mean", "std_mean")
 PRODUCT = (
-    "Its outputs are multiplied with each other and summed, as in attention, "
-    "so that single ones cannot be removed."
+    "Its outputs are multiplied and summed with values that are not the plain weight of a layer, "
+    "as in attention, so that single ones cannot be removed."
 )
 
 

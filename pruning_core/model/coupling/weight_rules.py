@@ -17,7 +17,8 @@ from pruning_core.model.coupling.parameter_views import ParameterAxis
 from pruning_core.model.coupling.rules import Args, Kwargs, Result, Rule, product, weight_name
 
 FIXED = (
-    "They are multiplied by fixed numbers and summed, so that removing one changes other values."
+    "They are multiplied by numbers that are not the plain weight of a layer and summed, so that "
+    "removing one changes other values."
 )
 
 
@@ -38,9 +39,11 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     outputs = ParameterAxis(name, one, torch.arange(size[one]))
     channel = x.ndim - weight.ndim + 1
     read = _positions(run, labels, channel, x.shape[channel], name)
-    made = _grouped_rows(run, name) if transposed and groups > 1 else run.rows(outputs)
+    in_columns = transposed and groups > 1
+    made = _grouped_rows(run, name, plain=plain) if in_columns else run.rows(outputs)
     if made is None:
-        return product(run, _op, args, {}, out)
+        run.channels.refuse([] if labels is None else labels.unique().tolist(), COMPUTED_WEIGHT)
+        return None
     if groups == x.shape[channel] and groups > 1:
         _tie_rows(run, made, read)
         read = torch.zeros_like(read)
@@ -48,7 +51,7 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
         _tie_groups(run, name, read, made, groups)
     zeros = run.memory.is_zeros(x)
     if groups > 1 and not transposed:
-        _read_groups(run, name, read, groups, size)
+        _read_groups(run, name, read, groups, size, plain=plain)
     else:
         inputs = ParameterAxis(name, many, torch.arange(size[many]))
         _read(run, inputs, read, None, plain=plain, blank=not zeros)
@@ -101,10 +104,13 @@ def _tie_rows(run: FirstRun, made: Tensor, read: Tensor) -> None:
     run.tie_elements(made, inputs)
 
 
-def _grouped_rows(run: FirstRun, name: str) -> Tensor | None:
-    """The channels of a grouped transposed convolution, whose weight has no axis for them."""
+def _grouped_rows(run: FirstRun, name: str, *, plain: bool) -> Tensor | None:
+    """The channels of a grouped transposed convolution, whose weight has no axis for them.
+
+    None where they are not followed.
+    """
     rows = next((layer.shape[0] for layer in run.layers if layer.name == name), None)
-    if rows is None:
+    if rows is None or not plain:
         return None
     run.used.add(name)
     return run.starts[name] + torch.arange(rows, dtype=torch.int32)
@@ -135,12 +141,14 @@ def _tie_groups(run: FirstRun, name: str, read: Tensor, made: Tensor, groups: in
             run.channels.tie((first, other) for other in others)
 
 
-def _read_groups(run: FirstRun, name: str, read: Tensor, groups: int, size: torch.Size) -> None:
+def _read_groups(
+    run: FirstRun, name: str, read: Tensor, groups: int, size: torch.Size, *, plain: bool
+) -> None:
     """Each group's rows read that group's channels, along an axis of inputs / groups."""
     rows = size[0] // groups
     for group, channels in enumerate(read.view(groups, -1)):
         axis = ParameterAxis(name, 1, torch.arange(size[1]))
-        _read(run, axis, channels, (group * rows, (group + 1) * rows), plain=True)
+        _read(run, axis, channels, (group * rows, (group + 1) * rows), plain=plain)
 
 
 def _read(
@@ -246,6 +254,10 @@ def _bias(run: FirstRun, args: Args, at: int | None, made: Tensor) -> int | None
     if bias.ndim == 1 and run.views.name(bias) is not None:
         run.follow(bias, made)
         return at
+    name, is_copy = run.memory.weight(bias) or ("", False)
+    if bias.ndim == 1 and is_copy:  # of another type, as in autocast
+        run.follow(run.views.by_name[name], made)
+        return at
     run.channels.refuse(made.tolist(), "The sum that is added to its outputs is not its bias.")
     return None
 
@@ -261,9 +273,11 @@ def _rows_of(
 
 
 def embedding(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
-    """A table gives one row per index; its columns are channels."""
+    """A table gives one row per index, or a sum or mean of rows; its columns are channels."""
     table = args[0]
     axis = run.views.axis(table, 1) if table.ndim == 2 else None
     if axis is None:
         return None
-    return run.columns(axis).expand(out.shape)
+    if isinstance(out, Tensor):
+        return run.columns(axis).expand(out.shape)
+    return run.columns(axis).expand(out[0].shape), *(None for _ in out[1:])

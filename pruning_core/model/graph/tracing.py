@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -68,9 +69,21 @@ class _Tracer(fx.Tracer):
             else forward(*args, **kwargs)
         )
 
+    @cached_property
+    def names(self) -> dict[int, tuple[str, nn.Parameter]]:
+        """Every parameter of the network by its id, with its first name."""
+        return {id(own): (name, own) for name, own in self.root.named_parameters()}
+
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        own_thread = threading.get_ident() == self.thread
-        return super().getattr(attr, attr_val, parameter_proxy_cache) if own_thread else attr_val
+        """A parameter as a node of its name. torch.fx itself would look through all of them."""
+        if threading.get_ident() != self.thread or not isinstance(attr_val, nn.Parameter):
+            return attr_val
+        name, known = self.names.get(id(attr_val), ("", None))
+        if known is not attr_val:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
 
 
 Outputs = Callable[[Any], Tensor]

@@ -206,6 +206,36 @@ def test_a_removed_input_channel_removes_the_filter_that_computes_it(space: Work
     assert made.widths[1].into == (24, 14)
 
 
+class Contracted(nn.Module):
+    """Reads a weight by einsum, which multiplies without a product where it has one input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 3)
+        self.b = nn.Linear(3, 5)
+        self.c = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.einsum("nti,oi->nto", self.a(x), self.b.weight) + self.b.bias
+        out: Tensor = self.c(hidden.relu().mean(1))
+        return out
+
+
+def test_a_layer_of_one_input_that_shows_no_product_has_its_width() -> None:
+    x = torch.rand(20, 6, 4)
+    y = torch.arange(20) % 2
+    space = workspace(seeded(Contracted), train=(x, y), test=(x, y))
+    keep = torch.ones(3, 4, dtype=torch.bool)
+    keep[1:] = False
+    made = thin(Plan(granularity="filter", probe=10), space, {"a.weight": keep})
+    assert [(own.out, own.into) for own in made.widths] == [
+        ((3, 1), (4, 4)),
+        ((5, 5), (3, 1)),
+        ((2, 2), (5, 5)),
+    ]
+    assert made.macs == (6 * (3 * 4 + 5 * 3) + 10, 6 * (1 * 4 + 5 * 1) + 10)
+
+
 def test_masks_without_whole_channels_are_one_sentence(space: Workspace) -> None:
     with pytest.raises(PruningError, match="remove no whole channel and no whole head"):
         thin(replace(PLAN, granularity="fine"), space)

@@ -7,8 +7,10 @@ from shutil import copytree
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-from pruning_core import Plan, open_workspace
+from pruning_core import Plan, open_workspace, workspace
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import thinned as export
 from pruning_core.export import value_line
@@ -82,3 +84,17 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
         assert {point.parameter for point in points} == {layer.name for layer in again.layers}
         again_value = Judge.of(again.dataset).evaluate(again.model, again.dataset.test)
         assert again_value.value == value.value
+
+
+def test_a_network_given_as_an_object_gets_a_script_that_asks_for_its_lines() -> None:
+    x = torch.rand(20, 1, 8, 8)
+    y = torch.arange(20) % 2
+    parts = (nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 2))
+    space = workspace(nn.Sequential(*parts), train=(x, y), test=(x, y))
+    plan = Plan(granularity="filter", sparsity=0.5, probe=10)
+    *_, made = export_thinned(plan, space)
+    assert isinstance(made, ThinnedExport)
+    script = made.files["build_thinned.py"].decode()
+    compile(script, "build_thinned.py", "exec")
+    assert "Write the line that builds your network here" in script
+    assert "what you gave as test= to workspace()" in script

@@ -53,7 +53,7 @@ class Standardised(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         mean = self.weight.mean((1, 2, 3), keepdim=True)
         spread = self.weight.std((1, 2, 3), keepdim=True) + 1e-5
-        return F.conv2d(x, (self.weight - mean) / spread, self.bias)
+        return F.conv2d(x, (self.weight - mean) / spread, self.bias, groups=self.groups)
 
 
 class Keeping(nn.Conv2d):
@@ -88,6 +88,23 @@ class Conv1D(nn.Module):
         tokens = x.flatten(2).mT
         rows = torch.addmm(self.bias, tokens.flatten(0, 1), self.weight)
         return rows.view(*tokens.shape[:2], -1).mT.unflatten(2, x.shape[2:])
+
+
+def of_copies(net: Any, x: Tensor) -> Tensor:
+    """Reads copies of a depthwise convolution's weight and bias, as autocast does."""
+    groups = len(net.c.weight)
+    return F.conv2d(net.a(x), net.c.weight.clone(), net.c.bias.clone(), groups=groups)
+
+
+def of_one_length(net: Any, x: Tensor) -> Tensor:
+    """Reads a depthwise convolution's weight divided by the length of all its filters."""
+    return F.conv2d(net.a(x), net.c.weight / net.c.weight.norm(), net.c.bias, groups=8)
+
+
+def centred(net: Any, x: Tensor) -> Tensor:
+    """Reads the weight of a transposed convolution of groups minus its mean."""
+    weight = net.c.weight - net.c.weight.mean((1, 2, 3), keepdim=True)
+    return F.conv_transpose2d(net.a(x), weight, net.c.bias, groups=2)
 
 
 def shuffled(x: Tensor) -> Tensor:
@@ -223,6 +240,40 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
         lambda: head(lambda n, x: n.s(n.a(x)), s=Standardised(8, 8, 1)),
         ("a", "computes its weight"),
     ),
+    "standardised weight of groups": (
+        lambda: head(lambda n, x: n.s(n.a(x)), s=Standardised(8, 8, 1, groups=2)),
+        ("a", "computes its weight"),
+    ),
+    "centred transposed weight of groups": (
+        lambda: head(centred, c=nn.ConvTranspose2d(8, 8, 1, groups=2)),
+        ("a", "computes its weight"),
+    ),
+    "weight over the length of all filters": (
+        lambda: head(of_one_length, c=nn.Conv2d(8, 8, 1, groups=8)),
+        ("a c", "change channels that stay"),
+    ),
+    "copies of weight and bias": (
+        lambda: head(of_copies, c=nn.Conv2d(8, 8, 1, groups=8)),
+        ("a c", ""),
+    ),
+    "bias that is changed": (
+        lambda: head(
+            lambda n, x: F.conv2d(n.a(x), n.c.weight, n.c.bias.clone().add_(1), groups=8),
+            c=nn.Conv2d(8, 8, 1, groups=8),
+        ),
+        ("a c", "not its bias"),
+    ),
+    "part of a weight": (
+        lambda: head(lambda n, x: F.conv2d(n.a(x), n.c.weight[:5]), 5, c=nn.Conv2d(8, 8, 1)),
+        ("a", "not the plain weight"),
+    ),
+    "inputs and outputs exchanged": (
+        lambda: head(
+            lambda n, x: F.linear(n.c(n.a(x).movedim(1, 3)), n.c.weight.t()).movedim(3, 1),
+            c=nn.Linear(8, 8),
+        ),
+        ("a", "inputs and outputs exchanged"),
+    ),
     "kept activation": (lambda: head(lambda n, x: n.k(n.a(x)), k=Keeping(8, 8, 1)), ("a", "")),
     "inputs x outputs": (
         lambda: head(lambda n, x: n.p(n.a(x)) + n.a(x), p=Conv1D(8, 8)),
@@ -257,7 +308,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
     ),
     "fixed kernel over channels": (
         lambda: head(lambda n, x: F.conv2d(n.a(x), torch.ones(8, 8, 1, 1) / 8)),
-        ("a", "fixed numbers"),
+        ("a", "not the plain weight"),
     ),
     "fixed matrix over positions": (
         lambda: head(lambda n, x: (n.a(x).flatten(2) @ torch.ones(36, 9)).unflatten(2, (3, 3))),
@@ -265,7 +316,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
     ),
     "fixed matrix over channels": (
         lambda: head(lambda n, x: (n.a(x).movedim(1, 3) @ torch.ones(8, 8)).movedim(3, 1)),
-        ("a", "fixed numbers"),
+        ("a", "not the plain weight"),
     ),
     "quantised values": (
         lambda: head(lambda n, x: torch.fake_quantize_per_tensor_affine(n.a(x), 0.1, 0, -9, 9)),

@@ -129,3 +129,35 @@ def test_hidden_units_of_recurrent_layers_are_tied_over_their_gates() -> None:
             part = part[rows] if name.startswith("r.") else part
             own.copy_(part[:, keep] if part.shape[-1] == 4 and part.ndim > 1 else part)
         assert torch.allclose(masked(x), thin(x), atol=1e-6)
+
+
+class Bags(nn.Module):
+    """Sums and means of rows of tables, added to what a Linear makes of them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sums = nn.EmbeddingBag(6, width, mode="sum")
+        self.means = nn.EmbeddingBag(6, width)
+        self.a = nn.Linear(width, width)
+        self.out = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = self.sums(x) + self.means(x)
+        made: Tensor = self.out(both + self.a(both).relu())
+        return made
+
+
+@torch.no_grad()
+def test_tables_whose_rows_are_summed_lose_their_columns() -> None:
+    tokens = torch.tensor([[0, 3, 5, 1]])
+    model, layers, ties = known_of(seeded(partial(Bags, 4)), tokens)
+    assert (ties[0].layers, ties[0].reason) == (("a.weight",), None)
+    keep = torch.tensor([True, False, False, True])
+    masks = {"a.weight": keep[:, None, None, None].expand(4, 4, 1, 1)}
+    masked = apply_masks(model, masks, layers, dependent_masks(model, layers, masks, ties))
+    thin = Bags(2).eval()
+    for name, own in thin.named_parameters():
+        part: Tensor = model.get_parameter(name)
+        part = part[keep] if name.startswith("a.") else part
+        own.copy_(part[:, keep] if part.ndim > 1 else part)
+    assert torch.allclose(masked(tokens), thin(tokens), atol=1e-6)

@@ -248,3 +248,13 @@ def test_a_parametrization_is_removed_by_the_remedy() -> None:
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 2)))
     parametrize.remove_parametrizations(model[0], "weight")
     assert [x.name for x in inventory(model, (4,))] == ["0.weight"]
+
+
+def test_the_parts_of_a_computed_weight_are_no_layers() -> None:
+    """Those of a recurrent layer have names as its weights."""
+    model = nn.LSTM(4, 4)
+    prune.l1_unstructured(model, "weight_hh_l0", 0.5)
+    layers = inventory(model, torch.zeros(2, 3, 4))
+    assert [layer.name for layer in layers] == ["weight_ih_l0"]
+    reasons = {own.name: own.reason for own in unprunable_parameters(model, layers)}
+    assert "prune.remove" in reasons["weight_hh_l0_orig"]
