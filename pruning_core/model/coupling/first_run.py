@@ -135,12 +135,14 @@ class FirstRun:
         key = axis.parameter, axis.axis
         if key not in self.made:
             size = self.views.by_name[axis.parameter].shape[axis.axis]
+            has_rows = any(name == axis.parameter for name, _ in self.made)
             self.made[key] = first = self.channels.new(size)
             why = (
                 f"{axis.parameter} is also read with inputs and outputs exchanged, and computes "
                 "these channels so, where none can be removed."
-                if axis.parameter in self.starts
-                else f"{axis.parameter} computes these channels too, and cannot be pruned."
+                if axis.parameter in self.starts and has_rows
+                else f"{axis.parameter} computes these channels too, and its outputs cannot be "
+                "removed."
             )
             self.channels.refuse(range(first, first + size), why)
         if self.made[key] == self.starts.get(axis.parameter):
