@@ -25,6 +25,9 @@ FIRST_KINDS = ("conv1d", "conv2d", "conv3d")
 ADAPTERS = ("lora_A", "lora_B", "lora_a", "lora_b", "lora_embedding_A", "lora_embedding_B")
 """Names of the children that hold the matrices of a LoRA adapter (peft, torchtune)."""
 
+COPIES = ("original_module", "modules_to_save")
+"""Names of the children of peft's wrapper of a module that it trains whole."""
+
 Listed = Iterator[tuple[Layer, nn.Parameter]]
 
 
@@ -58,6 +61,14 @@ def is_conv1d(module: nn.Module) -> bool:
 def is_adapter(path: str) -> bool:
     """Does the path lead into a LoRA adapter?"""
     return any(part in ADAPTERS for part in path.split("."))
+
+
+def is_replaced(model: nn.Module, name: str) -> bool:
+    """Is it one of the copies of a module of which peft trains one (`modules_to_save`)?"""
+    path = name.split(".")
+    places = [place for place, part in enumerate(path) if part in COPIES]
+    owners = (model.get_submodule(".".join(path[:place])) for place in places)
+    return any(all(hasattr(owner, part) for part in COPIES) for owner in owners)
 
 
 def is_scripted(model: nn.Module, name: str) -> bool:

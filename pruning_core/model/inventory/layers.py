@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from pruning_core.model.inventory.heads import with_heads
-from pruning_core.model.inventory.kinds import FIRST_KINDS, candidates, is_adapter, is_scripted
+from pruning_core.model.inventory.kinds import (
+    FIRST_KINDS,
+    candidates,
+    is_adapter,
+    is_replaced,
+    is_scripted,
+)
 from pruning_core.model.inventory.reparametrised import check_lazy, computed_weights
 from pruning_core.model.inventory.trace import Trace, Use, sample, trace
 from pruning_core.model.inventory.views import outputs_first, view_shape
@@ -44,6 +50,7 @@ def inventory(model: nn.Module, shape: Example, *, embeddings: bool = False) -> 
     _check_finite(model, listed)
     seen = trace(model, listed, owners, shape)
     used = [layer for layer in listed if layer.name not in seen.unknown]
+    used = [own for own in used if own.name in seen.uses or not is_replaced(model, own.name)]
     bare = _bare(model, listed, seen)
     if not used and not bare:
         raise _nothing_to_prune(model)

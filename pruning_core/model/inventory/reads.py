@@ -20,6 +20,8 @@ aten = torch.ops.aten
 JOINS = {aten.cat, aten.stack}
 MOVES = JOINS | {aten.index, aten.index_select, aten.flip, aten.roll, aten.repeat}
 """Operations that copy elements to other places."""
+CHOOSING = {aten.index, aten.index_select}
+"""Operations that choose elements by numbers, such as the weights of a token's experts."""
 SUMS = {aten.addmm, aten._addmm_activation, aten.baddbmm, aten.addmv}
 """Products with a first argument that is added to the result."""
 
@@ -66,10 +68,10 @@ class Read:
 class _Stored:
     """What is known of a storage.
 
-    constant: it depends on parameters and buffers alone, not on the input. sources: the weights it
-    is computed from. numbers: for each element of a tensor in the storage the number of its weight
-    among all weights, -1 where it has none; None where it is no weight. flows: the weights whose
-    outputs it holds, changed only value by value or averaged.
+    constant: its values are those of parameters and buffers alone; the input may only choose among
+    them. sources: the weights it is computed from. numbers: for each element of a tensor in the
+    storage the number of its weight among all weights, -1 where it has none; None where it is no
+    weight. flows: the weights whose outputs it holds, changed only value by value or averaged.
     """
 
     constant: bool = True
@@ -175,7 +177,8 @@ class WeightReads(OperationMode):
         else:
             flows = _joined(info.flows for info in before.values())
             self._note_lost(before)
-        constant = not read and all(info.constant for info in before.values())
+        values = [t for t in given if t.is_floating_point() or operation not in CHOOSING]
+        constant = not read and all(before[storage(t)].constant for t in values)
         self._note_made(func, args, made, before, flows, constant=constant)
         return out
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from pruning_core.model.inventory.kinds import candidates, is_adapter, is_scripted
+from pruning_core.model.inventory.kinds import candidates, is_adapter, is_replaced, is_scripted
 from pruning_core.model.inventory.reparametrised import computed_weights
 from pruning_core.types import Layer, Unprunable
 
@@ -20,6 +20,7 @@ NORMS = (
 )
 
 
+REPLACED = "a copy that the network does not read: peft keeps it beside the one it has trained"
 SCRIPTED = "part of a TorchScript module: use the nn.Module that it was made from"
 
 
@@ -40,6 +41,7 @@ def unprunable_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[
         for reason in [
             computed.get(name)
             or (SCRIPTED if is_scripted(model, name) else None)
+            or (REPLACED if is_replaced(model, name) and p.ndim > 1 else None)
             or _reason(name, p, owner, is_known=name in known)
         ]
     )

@@ -244,6 +244,31 @@ def test_adapters_beside_a_base_layer() -> None:
     assert "merge" in reasons["0.lora_A.default.weight"]
 
 
+def test_of_copies_of_a_module_the_one_that_is_read_is_listed() -> None:
+    """As peft lays out `modules_to_save`: the module before training, and one per adapter."""
+
+    class Saved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.original_module = nn.Linear(4, 2)
+            self.modules_to_save = nn.ModuleDict({name: nn.Linear(4, 2) for name in "ab"})
+            self.active = ""
+
+        def forward(self, x: Tensor) -> Tensor:
+            known = {"": self.original_module, **self.modules_to_save}
+            out: Tensor = known[self.active](x)
+            return out
+
+    saved = Saved()
+    model = nn.Sequential(nn.Linear(4, 4), saved)
+    for saved.active, name in (("", "original_module"), ("a", "modules_to_save.a")):
+        layers = inventory(model, (4,))
+        assert [layer.name for layer in layers] == ["0.weight", f"1.{name}.weight"]
+        reasons = {own.name: own.reason for own in unprunable_parameters(model, layers)}
+        assert "a copy that the network does not read" in reasons["1.modules_to_save.b.weight"]
+        assert len(reasons) + len(layers) == len(list(model.parameters()))
+
+
 def test_a_parametrization_is_removed_by_the_remedy() -> None:
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 2)))
     parametrize.remove_parametrizations(model[0], "weight")

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, supports
 from pruning_core.model.inventory import inventory, reads
 
@@ -68,6 +69,17 @@ class Sparse(Dense):
         return out
 
 
+class Gathered(Dense):
+    """The weights of each token's experts are gathered, as in transformers' `batched_mm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        share, chosen = self.router(x).softmax(-1).topk(2, -1)
+        rows = x.repeat_interleave(2, 0)[:, None]
+        hidden = rows.bmm(self.up[chosen.flatten()].mT).relu()
+        given = hidden.bmm(self.down[chosen.flatten()].mT).view(*chosen.shape, -1)
+        return (given * share[..., None]).sum(1)
+
+
 class Counted(Dense):
     """The softmax of a layer that has another number of outputs is no choice among the heads."""
 
@@ -97,7 +109,8 @@ class Tower(nn.Module):
 
 def test_matrices_are_experts_only_where_a_router_chooses_among_them() -> None:
     torch.manual_seed(0)
-    tower = Tower(Heads(), Sparse(), Heads(), Dense(), Heads(), Scaled(), Counted())
+    blocks = (Heads(), Sparse(), Heads(), Dense(), Heads(), Scaled(), Counted(), Gathered())
+    tower = Tower(*blocks)
     layers = {layer.name: layer for layer in inventory(tower, (16, 8))}
     kinds = [
         {layers[f"blocks.{place}.{name}"].kind for name in ("up", "down")}
@@ -105,13 +118,30 @@ def test_matrices_are_experts_only_where_a_router_chooses_among_them() -> None:
     ]
     stacked = {"stacked"}
     experts = {"experts"}
-    assert kinds == [stacked, experts, stacked, experts, stacked, experts, stacked]
+    assert kinds == [stacked, experts, stacked, experts, stacked, experts, stacked, experts]
     reasons = {
         kind: supports(GRANULARITIES["filter"], layers[f"blocks.{place}.up"]) or ""
         for place, kind in enumerate(["stacked", "experts"])
     }
     assert "several matrices in one parameter" in reasons["stacked"]
     assert "several experts in one parameter" in reasons["experts"]
+
+
+def test_gathered_experts_count_as_those_that_read_their_tokens() -> None:
+    torch.manual_seed(0)
+    gathered = Tower(Gathered())
+    sparse = Tower(Sparse())
+    sparse.load_state_dict(gathered.state_dict())
+    x = torch.rand(3, 16, 8)
+    assert torch.allclose(gathered(x), sparse(x), atol=1e-6)
+    layers = inventory(gathered, x)
+    assert layers == inventory(sparse, x)
+    by_name = {layer.name: layer for layer in layers}
+    assert by_name["blocks.0.up"].macs == 16 * 2 * 6 * 8
+    batches = ((x[:1], torch.zeros(1).long()),)
+    one, other = (CRITERIA["wanda"](model, layers, batches) for model in (gathered, sparse))
+    assert all(torch.allclose(one[name], other[name], rtol=1e-4) for name in one)
+    assert one["blocks.0.up"].any()
 
 
 def test_experts_of_any_size_are_listed_without_a_number_for_each_weight(
