@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pruning_core.errors import kind_text
+from pruning_core.registry import find
 from pruning_core.subjects.from_objects import workspace
 from pruning_core.subjects.image_folder import SCRIPT
 from pruning_core.subjects.networks import WRAPPERS
@@ -223,12 +224,9 @@ def named_splits(given: Any, source: str) -> dict[str, Any]:
             f"{source} gave {kind}; it must give (train, test), (train, val, test) or a dict with "
             "the keys train, val and test."
         )
-    unknown = [str(key) for key in given if key not in (*SPLITS, *SETTINGS)]
-    if unknown:
-        raise PruningError(
-            f"{source} gave a dict with the key '{unknown[0]}'; known are "
-            f"{', '.join((*SPLITS, *SETTINGS))}."
-        )
+    known = dict.fromkeys((*SPLITS, *SETTINGS))
+    for key in given:
+        find(known, key, f"part of what {source} gives called")
     if "train" not in given:
         raise PruningError(f"{source} gave no 'train'.")
     return dict(given)

@@ -19,7 +19,9 @@ from pruning_core.subjects.image_folder import SCRIPT, ImageFiles, image_folder
 from pruning_core.subjects.network_notes import (
     notes_on_buffers,
     notes_on_chance,
+    notes_on_frozen,
     notes_on_outputs,
+    notes_on_tokens,
 )
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.options import Options, check_options
@@ -38,6 +40,8 @@ from pruning_core.zoo.splits import stratified
 Part = Samples | ItemSplit
 SAMPLES_SHOWN = 2
 """Samples that the network computes when it is opened."""
+TASK_OF_OUTPUTS = {1: "binary", 3: "language_model", 4: "segmentation"}
+"""Number of axes of a network's outputs -> the task that such outputs are usually for."""
 
 
 def workspace(
@@ -76,6 +80,7 @@ class _Opening:
     def workspace(self) -> Workspace:
         task = as_task(self.options.get("task", CLASSIFICATION))
         network, notes = own_copy(self.model)
+        notes += notes_on_frozen(network)
         reader = self._reader(network, task)
         splits = self._splits(reader)
         x = _first_samples(splits["train"])[0]
@@ -191,7 +196,8 @@ class _Opening:
             if self.given[part] is not None
         }
         notes += notes_on_outputs(out, task) + notes_on_chance(judged, again["train"])
-        first = _first_samples(splits["train"])[0]
+        first, targets = _first_samples(splits["train"])
+        notes += notes_on_tokens(first, targets, task)
         return Dataset(
             self.options.get("data", "data"),
             names,
@@ -240,7 +246,9 @@ def _check_first(network: nn.Module, task: Task, part: Part) -> Tensor:
     out = trial(network, x, f"the first samples of {part.given}=")
     with user_code(f"Comparing outputs and targets of {part.given}= by the task {task.name}"):
         judged = task.outputs(out)
-        task.check(judged, task.answers(judged) if task.dense_answers else y)
+        targets = task.answers(judged) if task.dense_answers else y
+        task.check(judged, targets)
+        task.try_functions(judged, targets)
     return judged
 
 
@@ -345,7 +353,8 @@ def _class_names(
     if logits.ndim != 2:
         raise PruningError(
             f"The network gives outputs of shape {tuple(logits.shape)}; a classifier gives one "
-            "row of logits per sample."
+            f"row of logits per sample. For another task give task=, such as "
+            f"'{TASK_OF_OUTPUTS.get(logits.ndim, 'regression')}'."
         )
     stated = next(filter(None, (class_names(value) for value in given.values())), ())
     count = logits.shape[1] if outputs is None else len(outputs)
@@ -362,6 +371,13 @@ def _class_names(
     return names
 
 
+def _task_of_targets(labels: Tensor) -> str:
+    """The task that targets like these are usually for."""
+    if bool(((labels == 0) | (labels == 1)).all()) and labels.ndim <= 2:
+        return "multi_label" if labels.ndim == 2 and labels.shape[1] > 1 else "binary"
+    return "segmentation" if labels.ndim >= 3 else "regression"
+
+
 def _check_labels(part: Part, classes: int, ignored: int) -> None:
     """Raises PruningError for targets that are no class numbers."""
     labels = part.labels
@@ -369,7 +385,8 @@ def _check_labels(part: Part, classes: int, ignored: int) -> None:
         kind = str(labels.dtype).removeprefix("torch.")
         raise PruningError(
             f"The targets of {part.given}= are {kind} of shape {tuple(labels.shape)}; "
-            "classification needs one class number per sample."
+            "classification needs one class number per sample. For another task give task=, such "
+            f"as '{_task_of_targets(labels)}'."
         )
     outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignored)]
     if len(outside):

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_core.model.inventory import answers
-from pruning_core.tasks import Task
+from pruning_core.model.model_io import input_tensors
+from pruning_core.tasks import LanguageModel, Task
+from pruning_core.types import Inputs
 
 
 def notes_on_buffers(changed: Sequence[str]) -> tuple[str, ...]:
@@ -29,6 +31,36 @@ def notes_on_outputs(out: Any, task: Task) -> tuple[str, ...]:
         f"The network gives {given} outputs. Weights that lead only to those that the task "
         f"{task.name} does not read have no influence on the loss: criteria that read gradients "
         "remove them first.",
+    )
+
+
+def notes_on_frozen(network: nn.Module) -> tuple[str, ...]:
+    """A note where parameters are not trained (`requires_grad` is False)."""
+    frozen = [name for name, own in network.named_parameters() if not own.requires_grad]
+    if not frozen:
+        return ()
+    return (
+        f"{len(frozen):,} parameters of the network are frozen, such as {frozen[0]}: they can be "
+        "pruned, and training does not change them.",
+    )
+
+
+def notes_on_tokens(x: Inputs, targets: Tensor, task: Task) -> tuple[str, ...]:
+    """A note where the targets of a language model are not moved once, but twice or never."""
+    tokens = input_tensors(x)[0]
+    if not isinstance(task, LanguageModel) or task.dense_answers or tokens.shape != targets.shape:
+        return ()
+    counted = targets != task.ignore_index
+    same = bool((targets == tokens)[counted].all())
+    moved = bool((targets[:, :-1] == tokens[:, 1:])[counted[:, :-1]].all())
+    if same == moved or same == task.shift:
+        return ()
+    return (
+        "The targets are the inputs moved by one token, and the task language_model moves them "
+        "once more: choose the task next_token."
+        if task.shift
+        else "The targets are the inputs themselves, and the task next_token does not move them: "
+        "choose the task language_model.",
     )
 
 

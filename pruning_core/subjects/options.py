@@ -40,10 +40,14 @@ class Options(TypedDict, total=False):
     data: str
 
 
+ARGUMENTS = dict.fromkeys(("model", "train", "val", "test", *Options.__annotations__))
+"""Names of all arguments of `workspace`."""
+
+
 def check_options(options: Mapping[str, Any]) -> None:
     """Raises PruningError for an unknown option and for a value that it cannot have."""
     for key, value in options.items():
-        find(Options.__annotations__, key, "argument of workspace called")
+        find(ARGUMENTS, key, "argument of workspace called")
         fits, words = CHECKS.get(key, (None, ""))
         if fits is not None and value is not None and not fits(value):
             shown = " ".join(reprlib.repr(value).split())

@@ -42,7 +42,7 @@ def change(before: Evaluation, after: Evaluation) -> Change:
             f"{before.task.label} on {before.n} {task.samples} and {after.task.label} on {after.n} "
             "cannot be compared sample by sample."
         )
-    if task.binary:
+    if task.right_or_wrong(before.values) and task.right_or_wrong(after.values):
         gained = int((after.values > before.values).sum())
         lost = int((before.values > after.values).sum())
         value = (gained - lost) / before.n

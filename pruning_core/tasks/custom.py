@@ -43,6 +43,15 @@ class FunctionTask(Task):
         """The function's values."""
         return self._per_sample(self.function, "value", outputs, targets)
 
+    def try_functions(self, outputs: Tensor, targets: Tensor) -> None:
+        """Calls the function and its loss once."""
+        self.sample_values(outputs, targets)
+        self.loss(outputs, targets, "none")
+
+    def right_or_wrong(self, values: Tensor) -> bool:
+        """Has each of these samples the value 0 or 1?"""
+        return bool(((values == 0) | (values == 1)).all())
+
     def _per_sample(
         self, function: PerSample, what: str, outputs: Tensor, targets: Tensor
     ) -> Tensor:
@@ -50,9 +59,11 @@ class FunctionTask(Task):
             given: Any = function(outputs, targets)
         if not isinstance(given, Tensor) or given.shape != outputs.shape[:1]:
             got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            mean = isinstance(given, Tensor) and not given.ndim
+            hint = " Losses of torch give one with reduction='none'." if mean else ""
             raise PruningError(
                 f"The {what} of the task {self.name} must be a tensor with one number per sample, "
-                f"so of shape ({len(outputs)},), not {got}."
+                f"so of shape ({len(outputs)},), not {got}.{hint}"
             )
         return given
 

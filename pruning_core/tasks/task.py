@@ -49,11 +49,11 @@ class Evaluation:
     value: float
     loss: float
     interval: tuple[float, float]
-    values: Float[Tensor, " n"]
-    task: "Task"
+    values: Float[Tensor, " n"] = field(repr=False)
+    task: "Task" = field(repr=False)
     extras: Mapping[str, float] = field(default_factory=dict)
-    classes: ClassAnswers | None = None
-    statistics: Parts = field(default_factory=dict)
+    classes: ClassAnswers | None = field(default=None, repr=False)
+    statistics: Parts = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,9 @@ class Task:
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raises PruningError for targets that do not fit the outputs."""
+
+    def try_functions(self, outputs: Tensor, targets: Tensor) -> None:
+        """Calls a user's own functions once. Raises PruningError where they fail."""
 
     def loss(
         self,
@@ -176,7 +179,7 @@ class Task:
             value=value,
             loss=self.mean_loss(parts),
             interval=wilson_interval(round(value * n), n)
-            if self.binary
+            if self.right_or_wrong(parts["value"])
             else bootstrap_interval(self.value_of, statistics),
             values=parts["value"].double(),
             task=self,
@@ -202,6 +205,10 @@ class Task:
     def better(self, value: float, other: float) -> bool:
         """Is the first value better?"""
         return value > other if self.higher_is_better else value < other
+
+    def right_or_wrong(self, values: Tensor) -> bool:
+        """Is the value of each of these samples 0 or 1, and the task's value their mean?"""
+        return self.binary
 
     @property
     def sign(self) -> int:

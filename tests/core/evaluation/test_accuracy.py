@@ -108,3 +108,9 @@ def test_evaluating_a_model_that_changes_itself_gives_the_same_twice(digits: Dat
     split = digits.test.subset(range(60))
     assert evaluate(model, split).loss == evaluate(model, split).loss
     assert not model.mean.any()
+
+
+def test_a_printed_evaluation_is_one_line() -> None:
+    text = repr(summarise(torch.eye(9).repeat(50, 1), torch.arange(450) % 9))
+    assert text.startswith("Evaluation(n=450, value=1.0, loss=")
+    assert len(text) < 200

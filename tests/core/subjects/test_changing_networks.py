@@ -137,6 +137,31 @@ class Named(Classification):
         return made
 
 
+def test_frozen_parameters_are_noted() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
+    assert not any("frozen" in note for note in opened(model).notes)
+    model[0].requires_grad_(False)
+    (note,) = [note for note in opened(model).notes if "frozen" in note]
+    assert note.startswith("2 parameters of the network are frozen, such as 0.weight: ")
+
+
+def test_tokens_that_the_task_moves_twice_or_never_are_noted() -> None:
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5))
+    tokens = torch.randint(0, 5, (20, 9), generator=torch.Generator().manual_seed(0))
+    x = tokens[:, :-1]
+    after = tokens[:, 1:].clone()
+    after[:, -2:] = -100
+    for task, targets, word in (
+        ("language_model", x, ""),
+        ("language_model", after, "choose the task next_token."),
+        ("next_token", after, ""),
+        ("next_token", x, "choose the task language_model."),
+        ("next_token", torch.zeros_like(x), ""),
+    ):
+        notes = workspace(model, (x, targets), test=(x, targets), task=task).notes
+        assert [note.endswith(word) for note in notes if "choose" in note] == [True] * bool(word)
+
+
 def test_synflow_reads_the_outputs_of_the_task() -> None:
     task = Named(name="named", label="Named")
     space = opened(Two(), task=task)

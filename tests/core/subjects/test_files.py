@@ -103,6 +103,8 @@ OPENED = {
     '[a]\nmodel = "builtins:dict"\n' + DATA: "is no nn.Module",
     '[a]\nmodel = "torch.nn:Identity"\ndata = "builtins:dict"': "gave no 'train'",
     '[a]\nmodel = "torch.nn:Identity"\ndata = "builtins:list"': "gave 0 parts",
+    '[a]\nmodel = "torch.nn:Identity"\ndata = "builtins:dict"\n'
+    "data_arguments = { train = 1, valid = 2 }": "called 'valid'; did you mean 'val'?",
     '[a]\nmodel = "torch.nn:Identity"\ndata = "no/folder"': "There is no folder of images",
     '[a]\nmodel = "torch.nn:Identity"\ndata = "."\ndata_arguments = { n = 1 }': "for a function",
     '[a]\nmodel = "hf:a"\ndata = "b.csv"\ndata_arguments = { n = 1 }': "write 'arguments'",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pruning_core import workspace
 from tests.core.toy import refusal
@@ -40,7 +41,23 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
 
 
+def mean_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 where the answer is right. Its loss is one number for all samples."""
+    return (outputs.argmax(1) == targets).float()
+
+
+vars(mean_loss).update(loss=functional.cross_entropy)
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"valid": BOTH}, "There is no argument of workspace called 'valid'; did you mean 'val'?"),
+    ({"tset": BOTH}, "did you mean 'test'?"),
+    ({"model": nn.Conv2d(1, 3, 1)}, "give task=, such as 'segmentation'."),
+    ({"model": nn.Flatten(0)}, "give task=, such as 'binary'."),
+    ({"train": (X, torch.rand(12, 1))}, "give task=, such as 'regression'."),
+    ({"train": (X, torch.ones(12, 3))}, "give task=, such as 'multi_label'."),
+    ({"train": (X, torch.ones(12, 1))}, "give task=, such as 'binary'."),
+    ({"train": (X, torch.ones(12, 2, 2))}, "give task=, such as 'segmentation'."),
+    ({"task": mean_loss}, "so of shape (2,), not (). Losses of torch give one with reduction="),
     ({"classes": 2.5}, "classes= is 2.5"),
     ({"classes": [1, 2, 3]}, "classes= is [1, 2, 3]"),
     ({"classes": -1}, "classes= is -1"),

@@ -1,14 +1,20 @@
 """Bootstrap intervals: their size, coverage, and that equal networks do not differ."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pruning_core.evaluation.accuracy import summarise
-from pruning_core.intervals import bootstrap_interval, resample_counts
+from pruning_core.intervals import (
+    bootstrap_interval,
+    paired_interval,
+    resample_counts,
+    wilson_interval,
+)
 from pruning_core.sensitivity.preview_curves import pseudo_values
-from pruning_core.tasks import TASKS, change
+from pruning_core.tasks import TASKS, FunctionTask, change, find_task
 from tests.core.toy import refusal
 
 RMSE = TASKS["regression"]
@@ -68,3 +74,23 @@ def test_pseudo_values_of_a_mean_are_its_terms_and_of_others_average_to_the_valu
     assert float(pseudo_values(RMSE, found.statistics).mean()) == pytest.approx(
         found.value, abs=1e-3
     )
+
+
+def test_a_function_that_gives_0_or_1_has_exact_intervals() -> None:
+    """A bootstrap of samples that are all right has no width."""
+    task = find_task("tests.core.tasks.own_task:within_one")
+    n = 40
+    right = summarise(torch.zeros(n, 1), torch.zeros(n, 1), task)
+    outputs = torch.zeros(n, 1)
+    outputs[:4] = 2
+    fewer = summarise(outputs, torch.zeros(n, 1), task)
+    assert right.interval == wilson_interval(n, n)
+    assert fewer.interval == wilson_interval(n - 4, n)
+    found = change(right, fewer)
+    assert (found.gained, found.lost) == (0, 4)
+    assert found.interval == paired_interval(0, 4, n)
+    assert isinstance(task, FunctionTask)
+    fractions = replace(task, function=lambda outputs, targets: outputs[:, 0] / 4)
+    half = summarise(outputs, torch.zeros(n, 1), fractions)
+    assert half.interval == bootstrap_interval(task.value_of, half.statistics)
+    assert change(half, half).gained is None
