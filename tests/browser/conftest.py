@@ -244,15 +244,15 @@ def other_profile(browser: Browser) -> Iterator[BrowserContext]:
 def open_page(
     profile: BrowserContext, other_profile: BrowserContext, app_url: str, console: Console
 ) -> Iterator[OpenPage]:
-    """`open_page(path="", another=False)`: the app on a new page, settled; another: in another
-    person's browser.
+    """`open_page(path="", another=False, width=1440)`: the app on a new page, settled; another: in
+    another person's browser.
     """
     pages = []
 
-    def open_(path: str = "", another: bool = False) -> Page:
+    def open_(path: str = "", another: bool = False, width: int = 1440) -> Page:
         page = (other_profile if another else profile).new_page()
         pages.append(page)
-        return loaded(page, app_url, path, console)
+        return loaded(page, app_url, path, console, width)
 
     for each in (profile, other_profile):
         each.clear_cookies()
@@ -261,10 +261,10 @@ def open_page(
         page.close()
 
 
-def loaded(page: Page, url: str, path: str, console: Console) -> Page:
+def loaded(page: Page, url: str, path: str, console: Console, width: int = 1440) -> Page:
     page.set_default_timeout(USUAL)
     console.listen(page)
-    dressed(page, "light", 1440)
+    dressed(page, "light", width)
     page.goto(f"{url}/{path.lstrip('/')}")
     return settled(page)
 
