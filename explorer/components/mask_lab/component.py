@@ -15,9 +15,10 @@ from pruning_core.hand_edits import MAX_GROUPS
 
 FOLDER = Path(__file__).parent
 SCRIPTS = {
-    "feed": ("unpacking.js", "feed.js"),
-    "window": ("unpacking.js", "window.js"),
+    "feed": ("../latest_call.js", "unpacking.js", "feed.js"),
+    "window": ("../latest_call.js", "unpacking.js", "window.js"),
     "lab": (
+        "../latest_call.js",
         "unpacking.js",
         "mask.js",
         "paint.js",

@@ -2,14 +2,31 @@
 
 const held = new WeakMap()
 
+// A layer is stored as long as one of the elements that brought it holds it.
+function release(element) {
+  const { known, holders } = layers()
+  const id = held.get(element)
+  holders.get(id)?.delete(element)
+  if (holders.get(id)?.size) return
+  known.delete(id)
+  holders.delete(id)
+}
+
+function hold(element, id) {
+  const { holders } = layers()
+  if (held.get(element) !== id) release(element)
+  held.set(element, id)
+  if (!holders.has(id)) holders.set(id, new Set())
+  holders.get(id).add(element)
+}
+
 export default function ({ data, parentElement }) {
   const store = layers()
   const [{ id }] = headOf(data)
-  if (held.get(parentElement) !== id) store.known.delete(held.get(parentElement))
-  held.set(parentElement, id)
+  hold(parentElement, id)
   if (!store.known.has(id)) {
     store.known.set(id, decode(data))
     for (const wake of [...store.waiting]) wake()
   }
-  return () => store.known.delete(held.get(parentElement))
+  return cleanupOf(parentElement, () => release(parentElement))
 }

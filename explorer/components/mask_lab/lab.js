@@ -299,8 +299,8 @@ export default function (component) {
   if (!labs.has(parentElement)) labs.set(parentElement, new Lab(parentElement, data.key))
   const lab = labs.get(parentElement)
   lab.receive(component)
-  return () => {
+  return cleanupOf(parentElement, () => {
     lab.close()
     labs.delete(parentElement)
-  }
+  })
 }

@@ -38,14 +38,14 @@ function decode(bytes) {
 
 // The layers on this page, by content: the bytes come once, in an element of their own; the views refer to them.
 function layers() {
-  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set(), details: new Map(), histories: new Map(), views: new Map() }
+  globalThis.pruningMaskLab ??= { known: new Map(), holders: new Map(), waiting: new Set(), details: new Map(), histories: new Map(), views: new Map() }
   return globalThis.pruningMaskLab
 }
 
-// Where single weights of a reduced layer come from: ask(window) requests them; when they are stored in `window`, the functions in `waiting` are called.
+// Where single weights of a reduced layer come from. from: the element that brings them; ask(window) requests them; when they are stored in `window`, the functions in `waiting` are called.
 function detailOf(id) {
   const { details } = layers()
-  if (!details.has(id)) details.set(id, { ask: null, window: null, waiting: new Set() })
+  if (!details.has(id)) details.set(id, { from: null, ask: null, window: null, waiting: new Set() })
   return details.get(id)
 }
 

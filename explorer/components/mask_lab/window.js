@@ -2,17 +2,24 @@
 
 const shown = new WeakMap()
 
-export default function ({ data, parentElement, setStateValue }) {
+// Forgets what this element brought, but not what another element has brought since.
+function forget(element) {
   const { details } = layers()
+  const id = shown.get(element)
+  if (details.get(id)?.from === element) details.delete(id)
+}
+
+export default function ({ data, parentElement, setStateValue }) {
   const of = new TextDecoder().decode(data.subarray(0, 16))
-  if (shown.get(parentElement) !== of) details.delete(shown.get(parentElement))
+  if (shown.get(parentElement) !== of) forget(parentElement)
   shown.set(parentElement, of)
   const place = detailOf(of)
+  place.from = parentElement
   place.ask = at => setStateValue("want", { of, at })
   const bytes = data.subarray(16)
   if (bytes.length && place.window?.id !== headOf(bytes)[0].id) {
     place.window = decode(bytes)
     for (const wake of [...place.waiting]) wake()
   }
-  return () => details.delete(shown.get(parentElement))
+  return cleanupOf(parentElement, () => forget(parentElement))
 }

@@ -23,7 +23,15 @@ __all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
 
 FOLDER = Path(__file__).parent
 NOT_KNOWN: Mapping[str, int] = {}
-SCRIPTS = ("../numbers.js", "../words.js", "graph.js", "layout.js", "draw.js", "map.js")
+SCRIPTS = (
+    "../latest_call.js",
+    "../numbers.js",
+    "../words.js",
+    "graph.js",
+    "layout.js",
+    "draw.js",
+    "map.js",
+)
 
 
 def source() -> str:

@@ -246,8 +246,8 @@ export default function (component) {
   if (!maps.has(parentElement)) maps.set(parentElement, new NetMap(parentElement, data.key))
   const map = maps.get(parentElement)
   map.receive(component)
-  return () => {
+  return cleanupOf(parentElement, () => {
     map.stop()
     maps.delete(parentElement)
-  }
+  })
 }
