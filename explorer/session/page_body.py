@@ -1,7 +1,8 @@
 """The body of a page and its parts: a change of a widget draws again what it changes, no more.
 
 The side bar is drawn by a run of the whole app. The body is a fragment, and so is each of its
-parts. `change_and_draw`, in a widget's callback, chooses the smallest that shows the change.
+parts. One part shows the ratios and the sparsity, and has the widgets that change them.
+`change_and_draw`, in a widget's callback, chooses the smallest fragment that shows the change.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -22,6 +23,7 @@ from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
 
 Draw = Callable[[Plan, Workspace], None]
+More = ParamSpec("More")
 Result = TypeVar("Result")
 BODY = "body"
 SHOWN = "body shown"
@@ -43,11 +45,11 @@ class Drawn:
 class Body:
     """What shows the ratios and the sparsity on a page.
 
-    parts: keys of parts, in the order of drawing; more: does anything else show them at the moment?
-    begin: called before the parts are drawn, to compute beside them.
+    part: the key of the part that shows them; more: does anything else show them at the moment?
+    begin: called before the part is drawn, to compute beside it.
     """
 
-    parts: tuple[str, ...]
+    part: str
     more: Callable[[], bool]
     begin: Callable[[Plan, Workspace], object]
 
@@ -90,22 +92,27 @@ def page_body(shows_ratios: Body) -> Callable[[Draw], Draw]:
 
 def part(
     key: str, *, parallel: bool = False
-) -> Callable[[Callable[[Plan, Workspace], Result]], Callable[[Plan, Workspace], Result | None]]:
+) -> Callable[
+    [Callable[Concatenate[Plan, Workspace, More], Result]],
+    Callable[Concatenate[Plan, Workspace, More], Result | None],
+]:
     """Makes a part of a body a fragment. Drawn alone, it gets the plan of that moment.
 
     parallel: beside the rest, where the whole app runs. None after an error, which is shown.
     """
 
     def decorate(
-        draw: Callable[[Plan, Workspace], Result],
-    ) -> Callable[[Plan, Workspace], Result | None]:
+        draw: Callable[Concatenate[Plan, Workspace, More], Result],
+    ) -> Callable[Concatenate[Plan, Workspace, More], Result | None]:
         @st.fragment(key=key, parallel=parallel)
         @with_kernel_threads
         @wraps(draw)
-        def drawn(plan: Plan, space: Workspace) -> Result | None:
+        def drawn(
+            plan: Plan, space: Workspace, /, *more: More.args, **named: More.kwargs
+        ) -> Result | None:
             alone = is_alone()
             with _turn(alone), show_errors():  # after an error, which it shows: no result
-                return draw(_plan_now(space) if alone else plan, space)
+                return draw(_plan_now(space) if alone else plan, space, *more, **named)
 
         return drawn
 
@@ -122,8 +129,9 @@ def change_and_draw(
 ) -> None:
     """Carries out a change, and draws what shows it. Call it as a widget's callback.
 
-    slider: the widget is the side bar's slider, which shows the change itself. The whole app runs
-    again where the side bar shows the change elsewhere.
+    slider: the widget is the side bar's slider, which shows the change itself. Every other widget
+    is in the body's part that shows the ratios, so that part is drawn by the run of the callback.
+    The whole app runs again where the side bar shows the change elsewhere.
     """
     layer = state.selected_layer()
     body = shown_body()
@@ -135,7 +143,8 @@ def change_and_draw(
     if state.selected_layer() != layer or body.more():
         st.rerun(BODY)
     body.begin(cache.runnable_plan(state.plan(), space)[0], space)
-    st.rerun(body.parts)
+    if slider:
+        st.rerun(body.part)
 
 
 def draw_body(change: Callable[..., None] | None = None, *args: object) -> None:

@@ -11,7 +11,7 @@ from explorer.pages.explore.layer_facts import LayerFacts, layer_facts
 from explorer.pages.explore.layer_table import layer_picker
 from explorer.session import cache, state
 from explorer.session.arrow_tables import show_pairs
-from explorer.session.page_body import change_and_draw, part
+from explorer.session.page_body import change_and_draw
 from explorer.session.shown_layer import shown_layer
 from explorer.texts.formats import percent, shape
 from explorer.texts.help import HELP
@@ -41,7 +41,6 @@ def layer_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -
     )
 
 
-@part("layer_panel")
 def layer_panel(plan: Plan, space: Workspace) -> None:
     """Draws the group scores and the numbers of the layer that the page shows."""
     layer = shown_layer(plan, space)

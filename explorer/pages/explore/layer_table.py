@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.pages.explore.folded import folded
 from explorer.session import cache, state
 from explorer.session.arrow_tables import records
-from explorer.session.page_body import change_and_draw, part
+from explorer.session.page_body import change_and_draw
 from explorer.session.shown_layer import shown_layer
 from explorer.texts.formats import LAYER_KINDS, percent, shape
 from explorer.texts.translate import N_, _, from_core
@@ -101,7 +101,6 @@ def _decided_by(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
     return _("allocation") if g.fixed_ratio is None else from_core(g.label)
 
 
-@part(KEY)
 def layer_table(plan: Plan, space: Workspace) -> None:
     """Draws the table with the shown layer's row selected."""
     prunable, reasons = cache.prunable(plan, space)

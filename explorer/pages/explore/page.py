@@ -1,5 +1,6 @@
 """The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -11,7 +12,6 @@ from explorer.pages.explore.folded import folded
 from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.image_panel import answers, has_images, image_chooser
 from explorer.pages.explore.layer_panel import layer_lab, layer_panel
-from explorer.pages.explore.layer_table import KEY as LAYER_TABLE
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.look_closer import look_closer
 from explorer.pages.explore.network_map_panel import network_map_panel
@@ -24,7 +24,7 @@ from explorer.pages.explore.whole_network import whole_network_panel
 from explorer.session import cache, state
 from explorer.session.kept import keep_button, keep_button_changes
 from explorer.session.kernel_threads import beside
-from explorer.session.notices import plain
+from explorer.session.notices import plain, show_errors
 from explorer.session.page_body import Body, is_alone, page_body, part
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
@@ -73,12 +73,12 @@ by every criterion.
 Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 """)
 
-PARTS = ("layer_panel", LAYER_TABLE, "numbers_map_and_lab")
-"""The parts that show ratios and sparsity. The last one waits for the measured value."""
+PANELS = "panels"
+"""The part that shows ratios and sparsity."""
 
 
-class Places(NamedTuple):
-    """Where the measured parts are drawn."""
+class Measured(NamedTuple):
+    """Where what is measured is drawn."""
 
     value: DeltaGenerator
     image: DeltaGenerator | None
@@ -92,23 +92,15 @@ def _measuring(plan: Plan, space: Workspace) -> Future[Evaluation]:
 
 
 def _more_is_shown() -> bool:
-    """Does more than `PARTS` show the ratios at the moment?"""
+    """Does more than `PANELS` show the ratios at the moment?"""
     opened = ("how_far", WHOLE_NETWORK, "closer", OWN_LESSON)
     return keep_button_changes() or any(state.widget_value(key, None) for key in opened)
 
 
-@page_body(Body(PARTS, _more_is_shown, _measuring))
+@page_body(Body(PANELS, _more_is_shown, _measuring))
 def render(plan: Plan, space: Workspace) -> None:
-    """Draws the page."""
+    """Draws the page: first what no image is needed for, while the value is measured."""
     measured = _measuring(plan, space)
-    places = _computed(plan, space)
-    now = measured.result()
-    if places is not None:
-        _measured(places, plan, space, now)
-
-
-def _computed(plan: Plan, space: Workspace) -> Places | None:
-    """Draws all that no image is needed for, while the value is measured; places for the rest."""
     prunable, reasons = cache.prunable(plan, space)
     task = space.dataset.task
     show_own_lesson()
@@ -116,36 +108,58 @@ def _computed(plan: Plan, space: Workspace) -> Places | None:
         first_steps(task)
         if prunable:
             keep_button(plan, space)
-    places = _top(plan, space)
-    how_far_panel(plan, space)
-    if prunable:
-        whole_network_panel(plan, space)
-    layer_panel(plan, space)
+    top, network, layer, closer, table, rest = (st.container() for _place in range(6))
+    with top:
+        places = _panels(plan, space, layer, table)
+    with network:
+        how_far_panel(plan, space)
+        if prunable:
+            whole_network_panel(plan, space)
+    with closer:
+        _closer(plan, space, reasons)
+    with rest:
+        _rest(space)
+    now = measured.result()
+    if places is not None:
+        _show_measured(places, plan, space, now)
+
+
+def _closer(plan: Plan, space: Workspace, reasons: Mapping[str, str]) -> None:
+    """Draws the views of the shown layer, and the heading of the table."""
     look_closer(plan, space)
     layer = shown_layer(plan, space)
     if layer.name not in reasons:
         tied_caption(plan, space, layer)
     st.subheader(_("All layers"), anchor=False)
-    layer_table(plan, space)
+
+
+def _rest(space: Workspace) -> None:
+    """Draws what follows the table of layers."""
     fixed_parameters(space)
     if guide := folded(_("What do I see?"), "guide", ":material/help:"):
-        guide.markdown(for_task(GUIDE, task))
+        guide.markdown(for_task(GUIDE, space.dataset.task))
     own_lesson_form(address_of(state.plan(), state.selected_layer()))
+
+
+@part(PANELS)
+def _panels(plan: Plan, space: Workspace, layer: DeltaGenerator, table: DeltaGenerator) -> Measured:
+    """Draws the numbers, the map and the lab, the layer's panel, and the table of layers.
+
+    Alone it waits for the measured value, and draws it too. layer, table: places below.
+    """
+    measured = _measuring(plan, space) if is_alone() else None
+    places = _top(plan, space)
+    with layer, show_errors():
+        layer_panel(plan, space)
+    with table, show_errors():
+        layer_table(plan, space)
+    if measured is not None:
+        _show_measured(places, plan, space, measured.result())
     return places
 
 
-@part(PARTS[-1])
-def _top(plan: Plan, space: Workspace) -> Places:
-    """Draws the numbers, the map, and the lab. Alone it waits for the value, and draws it too."""
-    if not is_alone():
-        return _top_computed(plan, space)
-    measured = _measuring(plan, space)
-    places = _top_computed(plan, space)
-    _measured(places, plan, space, measured.result())
-    return places
-
-
-def _top_computed(plan: Plan, space: Workspace) -> Places:
+def _top(plan: Plan, space: Workspace) -> Measured:
+    """Draws the numbers, the map, and the lab."""
     prunable, reasons = cache.prunable(plan, space)
     cells = _cells()
     repaired = repaired_place(plan, space)
@@ -156,10 +170,10 @@ def _top_computed(plan: Plan, space: Workspace) -> Places:
     lab, image = _lab_and_image(plan, space)
     with lab:
         layer_lab(plan, space, layer, reasons.get(layer.name))
-    return Places(cells[0], image, repaired)
+    return Measured(cells[0], image, repaired)
 
 
-def _measured(places: Places, plan: Plan, space: Workspace, now: Evaluation) -> None:
+def _show_measured(places: Measured, plan: Plan, space: Workspace, now: Evaluation) -> None:
     pruned = bool(cache.prunable(plan, space)[0])
     _accuracy(places.value, plan, space, now, pruned=pruned)
     if places.image is not None:
