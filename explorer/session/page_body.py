@@ -75,6 +75,7 @@ def page_body(shows_ratios: Body) -> Callable[[Draw], Draw]:
                         if not _still_true(space):
                             st.rerun()
                         plan = _plan_now(space)
+                        state.take_change()
                     draw(plan, space)
                     state.store(SHOWN, draw.__module__)
             finally:
@@ -112,7 +113,11 @@ def part(
         ) -> Result | None:
             alone = is_alone()
             with _turn(alone), show_errors():  # after an error, which it shows: no result
-                return draw(_plan_now(space) if alone else plan, space, *more, **named)
+                if not alone:
+                    return draw(plan, space, *more, **named)
+                result = draw(_plan_now(space), space, *more, **named)
+                state.take_change()  # last: the browser takes long over a new address
+                return result
 
         return drawn
 
@@ -173,7 +178,6 @@ def _turn(alone: bool) -> AbstractContextManager[None]:
 def _plan_now(space: Workspace) -> Plan:
     """The plan in a run of a fragment alone, whose arguments are those of an earlier run."""
     page_language.keep_language()
-    state.take_change()
     return cache.runnable_plan(state.plan(), space)[0]
 
 

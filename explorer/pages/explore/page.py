@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import NamedTuple
 
 import streamlit as st
@@ -86,9 +87,17 @@ class Measured(NamedTuple):
 
 
 def _measuring(plan: Plan, space: Workspace) -> Future[Evaluation]:
-    """Measures the value beside what is drawn meanwhile."""
-    measure = cache.accuracy if cache.prunable(plan, space)[0] else cache.dense_accuracy
-    return beside(measure, plan, space)
+    """Measures the value beside what is drawn meanwhile.
+
+    The counts, which the page shows too, are computed before: side by side, both would take several
+    times as long, because each small step waits for Python's lock. An error is raised by the
+    future, and where the page is drawn.
+    """
+    if not cache.prunable(plan, space)[0]:
+        return beside(cache.dense_accuracy, plan, space)
+    with suppress(PruningError):
+        cache.report(plan, space)
+    return beside(cache.accuracy, plan, space)
 
 
 def _more_is_shown() -> bool:

@@ -1,10 +1,13 @@
 """After a change, Explore draws the parts that show it, with the values of the whole page."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1 import AppTest, local_script_runner
 
+from explorer.pages.explore.page import PANELS
 from tests.explorer.driven import by_key, opened, page, run
 
 pytestmark = pytest.mark.usefixtures("drawn_in_parts")
@@ -13,6 +16,20 @@ START = {"model": "lenet5", "probe": "64", "layer": "conv2.weight"}
 
 def started(**address: str) -> AppTest:
     return opened(page, START | address, "explore")
+
+
+@pytest.fixture
+def panels_alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[AppTest], AppTest]:
+    """Runs the part with the panels, as a browser does after a change of a widget in it."""
+
+    def run_part(at: AppTest) -> AppTest:
+        ids = at._fragment_storage.resolve_target(PANELS)
+        with monkeypatch.context() as patched:
+            data = partial(local_script_runner.RerunData, fragment_id_queue=ids)
+            patched.setattr(local_script_runner, "RerunData", data)
+            return run(at)
+
+    return run_part
 
 
 def shown(at: AppTest) -> dict[str, list[str]]:
@@ -59,10 +76,10 @@ def test_the_slider_of_the_side_bar_draws_parts_alone() -> None:
     assert at.slider(key="sparsity").value == 83
 
 
-def test_a_ratio_by_hand_draws_parts_alone() -> None:
+def test_a_ratio_by_hand_draws_parts_alone(panels_alone: Callable[[AppTest], AppTest]) -> None:
     at = started(granularity="filter", allocation="global")
     at.button(key="lock").click()
-    run(at)
+    panels_alone(at)
     assert not is_side_bar_drawn(at)
     assert not is_body_drawn(at)
     assert at.button(key="lock").disabled
@@ -80,10 +97,10 @@ def test_the_body_is_drawn_where_more_of_it_shows_the_plan(key: str) -> None:
     assert not is_side_bar_drawn(at)
 
 
-def test_another_layer_draws_the_body() -> None:
+def test_another_layer_draws_the_body(panels_alone: Callable[[AppTest], AppTest]) -> None:
     at = started()
     at.selectbox(key="layer_choice").set_value("fc2.weight")
-    run(at)
+    panels_alone(at)
     assert is_body_drawn(at)
     assert not is_side_bar_drawn(at)
     assert by_key(at, "layer_choice").value == "fc2.weight"
