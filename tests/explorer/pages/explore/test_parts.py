@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest, local_script_runner
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+from streamlit.testing.v1 import AppTest
 
 from explorer.pages.explore.page import PANELS
 from tests.explorer.driven import by_key, opened, page, run
@@ -25,8 +26,8 @@ def panels_alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[AppTest], AppTest
     def run_part(at: AppTest) -> AppTest:
         ids = at._fragment_storage.resolve_target(PANELS)
         with monkeypatch.context() as patched:
-            data = partial(local_script_runner.RerunData, fragment_id_queue=ids)
-            patched.setattr(local_script_runner, "RerunData", data)
+            data = partial(RerunData, fragment_id_queue=ids)
+            patched.setattr("streamlit.testing.v1.local_script_runner.RerunData", data)
             return run(at)
 
     return run_part
