@@ -1,6 +1,8 @@
 """Reads masks from files: those that Pruning Explorer exports, and other files of named tensors."""
 
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from torch import nn
 
@@ -8,19 +10,51 @@ from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.tensor_files import plain_tensor, read_tensors
 from pruning_core.types import Layer, Masks, PruningError
 
+Value = TypeVar("Value")
 LARGEST = 2**31
 """Most bytes of a file and of its tensors: 2 GiB."""
 SUFFIX = "_mask"
 """What `torch.nn.utils.prune` adds to a parameter's name."""
 
 
+def by_parameter(given: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
+    """The masks of a file under the names of parameters, as far as these can be told.
+
+    known: names of the parameters. Of a state_dict with names that end in _orig and _mask, only
+    the masks are taken. The ending _mask and one prefix of all names, such as module., are removed.
+    """
+    pairs = {
+        name: mask
+        for name, mask in given.items()
+        if name.endswith(SUFFIX) and f"{name.removesuffix(SUFFIX)}_orig" in given
+    }
+    masks = pairs or given
+    prefix = _prefix(masks, known)
+    return {_plain(name.removeprefix(prefix), known): mask for name, mask in masks.items()}
+
+
+def _plain(name: str, known: Collection[str]) -> str:
+    return name if name in known else name.removesuffix(SUFFIX)
+
+
+def _prefix(names: Iterable[str], known: Collection[str]) -> str:
+    """The prefix of all names without which one is known; "" for none."""
+    given = list(names)
+    parts = given[0].split(".") if given else []
+    for prefix in ("", *(".".join((*parts[:start], "")) for start in range(1, len(parts)))):
+        inner = [name.removeprefix(prefix) for name in given if name.startswith(prefix)]
+        if len(inner) == len(given) and any(_plain(name, known) in known for name in inner):
+            return prefix
+    return ""
+
+
 def read_masks(path: Path, model: nn.Module, layers: tuple[Layer, ...]) -> Masks:
     """The masks of the layers in a file of named tensors: safetensors, npz, or PyTorch's pt.
 
-    Names are those of parameters, or of the buffers that `torch.nn.utils.prune` makes
-    (`conv1.weight_mask`). Masks of biases and norms are left out: they follow from the layers'.
-    Sizes are checked before memory is allocated. Raises PruningError for another file, a name that
-    the model does not have, a file without a mask of a layer, and as `checked_masks`.
+    Names are those of parameters, or as `by_parameter` takes them. Masks of biases and norms are
+    left out: they follow from the layers'. Sizes are checked before memory is allocated. Raises
+    PruningError for another file, a name that the model does not have, a file without a mask of a
+    layer, and as `checked_masks`.
     """
     known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     names = {name for layer in layers for name in (layer.name, *layer.aliases)}
@@ -31,13 +65,14 @@ def read_masks(path: Path, model: nn.Module, layers: tuple[Layer, ...]) -> Masks
         why = why[0].lower() + why[1:]
         raise PruningError(f"The masks cannot be read: {why}.") from error
     chosen = {}
-    for given, value in content.items():
+    for name, value in by_parameter(
+        {str(key): value for key, value in content.items()}, known
+    ).items():
         if (tensor := plain_tensor(value)) is None:
-            raise PruningError(f"'{str(given)[:80]}' in the masks' file is no plain tensor.")
-        name = given if given in known else given.removesuffix(SUFFIX)
+            raise PruningError(f"'{name[:80]}' in the masks' file is no plain tensor.")
         if name not in known:
             raise PruningError(
-                f"The masks' file has '{given[:80]}', which the network does not have."
+                f"The masks' file has '{name[:80]}', which the network does not have."
             )
         if name in names:
             chosen[name] = tensor

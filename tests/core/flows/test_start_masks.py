@@ -176,7 +176,12 @@ def test_masks_of_a_file_are_the_start_on_dense_weights(tmp_path: Path) -> None:
     named = masks_by_parameter(start, dense.layers, {"0.bias": torch.ones(8, dtype=torch.bool)})
     files = [write(named, Plan()) for write in (masks_safetensors, masks_npz, masks_pt)]
     prunes = {name + "_mask": mask.float() for name, mask in named.items()}
-    for content in (*files, masks_pt(prunes, Plan())):
+    whole = dict(dense.model.state_dict())
+    for name, mask in prunes.items():
+        weight = whole.pop(name.removesuffix("_mask"))
+        whole |= {name: mask, name.removesuffix("_mask") + "_orig": weight}
+    wrapped = {f"module.{name}": value for name, value in whole.items()}
+    for content in (*files, masks_pt(prunes, Plan()), masks_pt(whole, Plan()), pt(wrapped)):
         (tmp_path / "masks").write_bytes(content)
         masks = read_masks(tmp_path / "masks", dense.model, dense.layers)
         assert masks.keys() == start.keys()

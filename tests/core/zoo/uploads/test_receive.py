@@ -147,7 +147,10 @@ def test_masks_start_the_network_from_zeros() -> None:
     np.savez_compressed(arrays, **values)
     pruned = {"module.block2.conv.weight_mask": keep.float()}
     pruned |= {"module.block2.conv.weight_orig": torch.ones(64, 32, 3, 3)}
-    for masks in (arrays.getvalue(), pt({"block2.conv.weight": keep}), pt(pruned)):
+    alone = {"block2.conv.weight_mask": keep.float()}
+    wrapped = {"module.block2.conv.weight": keep}
+    kinds = ({"block2.conv.weight": keep}, pruned, alone, wrapped)
+    for masks in (arrays.getvalue(), *map(pt, kinds)):
         model, *_, found = open_network(stored_network(masks=masks))
         assert torch.equal(found["block2.conv.weight"], keep)
         expected = network().get_parameter("block2.conv.weight") * keep
