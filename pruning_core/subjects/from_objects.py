@@ -35,6 +35,7 @@ from pruning_core.user_code import OBJECT_PATH, user_code
 from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo.folders import split_folders
+from pruning_core.zoo.image_files import loose_images
 from pruning_core.zoo.splits import stratified
 
 Part = Samples | ItemSplit
@@ -144,7 +145,9 @@ class _Opening:
         self._divide_folder()
         for part, value in self.given.items():
             if isinstance(value, str | Path):
-                self.given[part] = image_folder(Path(value), part, reader.transform)
+                folder = Path(value).expanduser()
+                self.given[part] = image_folder(folder, part, reader.transform)
+                reader.notes += loose_images(folder.parent, folder)
         # Validation and test samples are read at every change, so they are kept in memory first.
         parts = {
             part: reader.read(self.given[part], part)

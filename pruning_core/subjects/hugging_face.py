@@ -208,7 +208,7 @@ def _refusal(folder: ModelFolder) -> str | None:
     if not folder.architecture.endswith((TEXTS, IMAGES, *TOKENS)):
         return (
             f"{folder.architecture} is no classifier and no causal language model; a name ends in "
-            f"{TEXTS}, {IMAGES} or {TOKENS[0]}"
+            f"{TEXTS}, {IMAGES}, {TOKENS[0]} or {TOKENS[1]}"
         )
     if "quantization_config" in config:
         return "its weights are quantised; save it in float32, float16 or bfloat16"

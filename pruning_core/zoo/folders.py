@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,7 +10,13 @@ import torch
 from pruning_core.tasks import TASKS
 from pruning_core.types import DataMissing, Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
-from pruning_core.zoo.image_files import class_name, image_paths, printable, subfolders
+from pruning_core.zoo.image_files import (
+    class_name,
+    image_paths,
+    loose_images,
+    printable,
+    subfolders,
+)
 from pruning_core.zoo.pretrained import (
     IMAGENETTE,
     PRETRAINED,
@@ -90,6 +96,13 @@ def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
     split. Raises PruningError for every other layout.
     """
     parts = split_folders(root)
+    loose = loose_images(root, root, *parts.values())
+    folders = _with_classes(root, parts, prepared)
+    return replace(folders, notes=folders.notes + loose)
+
+
+def _with_classes(root: Path, parts: dict[str, Path], prepared: Preparation) -> ImageFolders:
+    """As `read_folders`. parts: as of `split_folders`."""
     train, classes = _read_split(parts.pop("train", root), None, prepared)
     given = {}
     for name, folder in parts.items():
@@ -116,7 +129,8 @@ def read_images(root: Path, prepared: Preparation) -> ImageFolders:
     if not folders:
         return _without_classes(root, prepared)
     if len(folders) == 1 and folders[0].lower() not in SPLIT_NAMES:
-        return _without_classes(root / folders[0], prepared)
+        loose = loose_images(root, root)
+        return _without_classes(root if loose else root / folders[0], prepared)
     return read_folders(root, prepared)
 
 

@@ -96,6 +96,25 @@ def subfolders(folder: Path) -> list[str]:
     return [entry.name for entry in entries(folder) if is_folder(entry)]
 
 
+def loose_images(root: Path, *folders: Path) -> tuple[str, ...]:
+    """A sentence where images lie beside the class folders in these folders; () where none do.
+
+    root: the folder that all of them are below.
+    """
+    found = [
+        printable((folder / entry.name).relative_to(root))
+        for folder in folders
+        for entry in entries(folder)
+        if is_image(entry.name) and not is_folder(entry)
+    ]
+    if not found:
+        return ()
+    return (
+        f"Images that lie beside the class folders are not used ({len(found):,}, such as "
+        f"{found[0]}): move them into class folders.",
+    )
+
+
 def image_paths(folder: Path) -> list[Path]:
     """All image files under a class folder, sorted by path. Linked folders are followed.
 

@@ -145,7 +145,7 @@ class Repeated(Operations):
         rows = self.removed[step.made.long()]
         if step.computed:
             if self.expected is None:
-                self.budget.hold(weight.numel() * weight.element_size())
+                self.budget.hold(weight.numel() * weight.element_size(), weights=True)
                 self.read[-self.index] = weight.clone()
                 return
             shape = [1] * weight.ndim

@@ -324,6 +324,9 @@ def test_folders_of_images_need_the_transform(tmp_path: Path) -> None:
         assert space.dataset.classes == ("cat", "dog", "owl")
         assert space.dataset.shape == (1, 6, 6)
         assert "transform" in refusal(partial(workspace, network(), given))
+    (root / "loose.png").touch()
+    (note,) = [x for x in workspace(network(), root, transform=GREY).notes if "beside" in x]
+    assert "(1, such as train/loose.png)" in note
     other = folder_of_pictures(tmp_path / "test", ("ant", "cat", "dog"))
     assert "different classes" in refusal(
         lambda: workspace(network(), train=root, test=other, transform=GREY)

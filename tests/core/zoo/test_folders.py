@@ -11,7 +11,7 @@ from PIL import Image
 from pruning_core.tasks import TASKS
 from pruning_core.types import DataMissing, PruningError, Split
 from pruning_core.zoo import load_data, probe
-from pruning_core.zoo.folders import folder_data
+from pruning_core.zoo.folders import folder_data, read_images, small_preparation
 from pruning_core.zoo.splits import FolderSplit, TensorSplit, stratified
 from tests.cases import for_each
 from tests.core.toy import pictures
@@ -168,6 +168,30 @@ def test_what_is_not_data_is_left_out(image_root: Path) -> None:
     assert len(data.train) + len(data.val) + len(data.test) == 10
     read = torch.cat([pictures(b) for split in (data.train, data.test) for b in split.batches(4)])
     assert read.isfinite().all()
+
+
+def test_images_beside_class_folders_are_noted(image_root: Path) -> None:
+    write_images(image_root, "train/cat", "train/dog", n=10)
+    write_images(image_root, "test/cat", "test/dog", n=3)
+    assert load_data("imagefolder").notes == (
+        "The validation split is a tenth of the training images.",
+    )
+    for name in ("train/a.png", "train/._b.png", "train/notes.txt", "test/c.JPG", "d.png"):
+        (image_root / name).write_bytes(b"no image")
+    assert load_data("imagefolder").notes[1:] == (
+        "Images that lie beside the class folders are not used (3, such as d.png): move them into "
+        "class folders.",
+    )
+
+
+def test_images_beside_a_single_folder_are_read_with_its_own(tmp_path: Path) -> None:
+    write_images(tmp_path, "all", n=5)
+    assert not read_images(tmp_path, small_preparation()).classes
+    for number in range(5):
+        (tmp_path / "all" / f"{number}.png").rename(tmp_path / f"{number}.png")
+    write_images(tmp_path, "all/more", n=5)
+    found = read_images(tmp_path, small_preparation())
+    assert (found.classes, len(found.train), len(found.val), len(found.test)) == ((), 6, 2, 2)
 
 
 def test_accents_in_two_spellings_are_one_class(image_root: Path) -> None:

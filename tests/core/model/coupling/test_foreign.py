@@ -333,10 +333,25 @@ def test_networks_of_other_types_and_inference_tensors_are_copied() -> None:
 def test_budgets_end_in_one_sentence() -> None:
     model = seeded(lambda: head(lambda n, x: n.a(x)))
     layers = inventory(model.eval(), CHANNELS)
-    for budget in (Budget(seconds=0.0), Budget(steps=3), Budget(bytes=10)):
+    weights = sum(4 * own.numel() for own in model.parameters())
+    for budget, remedy in (
+        (Budget(seconds=0.0), "only where the network repeats operations for every part of it"),
+        (Budget(steps=3), "only where the network repeats operations for every part of it"),
+        (Budget(bytes=10), "its weights alone take that much, so no smaller input helps"),
+        (Budget(bytes=weights), "try a smaller input"),
+    ):
         problem = refusal(partial(couplings, model, layers, CHANNELS, budget))
         assert is_sentence(problem)
         assert "It takes more than" in problem
+        assert remedy in problem
+
+
+def test_a_smaller_input_is_advised_where_single_operations_take_the_time() -> None:
+    for count, advised in ((50, True), (50_000, False)):
+        budget = Budget()
+        budget._done = count
+        budget._end = -1.0  # 60 s are over
+        assert ("try a smaller input" in refusal(budget.step)) == advised
 
 
 def test_both_sides_of_a_grouped_transposed_convolution_lose_as_many_of_each_group() -> None:
