@@ -63,7 +63,7 @@ class FunctionTask(Task):
             hint = " Losses of torch give one with reduction='none'." if mean else ""
             raise PruningError(
                 f"The {what} of the task {self.name} must be a tensor with one number per sample, "
-                f"so of shape ({len(outputs)},), not {got}.{hint}"
+                f"so of shape ({len(outputs)},), not {got}." + hint
             )
         return given
 

@@ -1,7 +1,7 @@
 """Couplings of networks of many kinds: read by hand, and masked = without the dead reads."""
 
 from copy import deepcopy
-from functools import cache, partial
+from functools import cache
 
 import pytest
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruning_core.model.coupling.assemble import TOGETHER
-from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks, is_exact
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
 from pruning_core.model.coupling.proof import irregular, rows_without
@@ -18,7 +17,7 @@ from pruning_core.model.inventory import inventory, stored
 from pruning_core.types import Example, Layer, Masks
 from tests.core.evaluation.test_partial_forward import seeded
 from tests.core.model.coupling.networks import CHANNELS, NETWORKS, Head, Parameter, head
-from tests.core.toy import is_sentence, refusal
+from tests.core.toy import is_sentence
 
 Known = tuple[nn.Module, tuple[Layer, ...], tuple[Coupling, ...]]
 IMAGE = torch.rand(2, *CHANNELS, generator=torch.Generator().manual_seed(3))
@@ -328,30 +327,6 @@ def test_networks_of_other_types_and_inference_tensors_are_copied() -> None:
     with torch.inference_mode():
         model = seeded(lambda: head(lambda n, x: n.a(x))).eval()
         assert [own.reason for own in couplings(model, layers, CHANNELS)] == [None, None, IS_OUTPUT]
-
-
-def test_budgets_end_in_one_sentence() -> None:
-    model = seeded(lambda: head(lambda n, x: n.a(x)))
-    layers = inventory(model.eval(), CHANNELS)
-    weights = sum(4 * own.numel() for own in model.parameters())
-    for budget, remedy in (
-        (Budget(seconds=0.0), "only where the network repeats operations for every part of it"),
-        (Budget(steps=3), "only where the network repeats operations for every part of it"),
-        (Budget(bytes=10), "its weights alone take that much, so no smaller input helps"),
-        (Budget(bytes=weights), "try a smaller input"),
-    ):
-        problem = refusal(partial(couplings, model, layers, CHANNELS, budget))
-        assert is_sentence(problem)
-        assert "It takes more than" in problem
-        assert remedy in problem
-
-
-def test_a_smaller_input_is_advised_where_single_operations_take_the_time() -> None:
-    for count, advised in ((50, True), (50_000, False)):
-        budget = Budget()
-        budget._done = count
-        budget._end = -1.0  # 60 s are over
-        assert ("try a smaller input" in refusal(budget.step)) == advised
 
 
 def test_both_sides_of_a_grouped_transposed_convolution_lose_as_many_of_each_group() -> None:
