@@ -15,10 +15,18 @@ from explorer.charts.style import (
     percent,
     state_label,
     state_look,
-    value_text,
     whiskers,
 )
-from explorer.texts.formats import axis_title, change_text, listed, points, scale, signed, title
+from explorer.texts.formats import (
+    axis_title,
+    change_text,
+    listed,
+    points,
+    scale,
+    signed,
+    title,
+    value_text,
+)
 from explorer.texts.translate import _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation, SensitivityPoint

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import finish, label_ends, level, percent, value_text
-from explorer.texts.formats import axis_title, scale, signed
+from explorer.charts.style import finish, label_ends, level, percent
+from explorer.texts.formats import axis_title, scale, signed, value_text
 from explorer.texts.translate import _, from_core, n_
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.tasks import CLASSIFICATION, Task

@@ -17,8 +17,8 @@ from explorer.charts.palette import (
     TUNED,
     translucent,
 )
-from explorer.charts.style import MAX_TICKS, finish, interval_bars, percent, value_text
-from explorer.texts.formats import axis_title, listed, scale
+from explorer.charts.style import finish, interval_bars, percent, whole_ticks
+from explorer.texts.formats import axis_title, listed, scale, value_text
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.flows import History
 from pruning_core.types import Evaluation
@@ -52,7 +52,7 @@ def mask_update_chart(
     task = measured[0].task
     figure.update_yaxes(title_text=_("removed, %"), range=[-4, 104], row=1, col=1)
     figure.update_yaxes(title_text=axis_title(task), row=2, col=1)
-    figure.update_xaxes(dtick=1 if len(removed) <= MAX_TICKS else None, tickformat="d")
+    figure.update_xaxes(whole_ticks(len(removed)))
     figure.update_xaxes(title_text=_("mask update"), row=2, col=1)
     sentence = _(
         "{ratio} removed and {name} {value} after the last of {n} mask updates.",

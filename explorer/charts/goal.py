@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
-from explorer.charts.style import budget, finish, interval_bars, level, limit, percent, value_text
-from explorer.texts.formats import axis_title, scale
+from explorer.charts.style import budget, finish, interval_bars, level, limit, percent
+from explorer.texts.formats import axis_title, scale, value_text
 from explorer.texts.translate import _, from_core
 from pruning_core.flows.goal import BUDGETS, COSTS
 from pruning_core.types import Evaluation, GoalRound

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
 from explorer.charts.palette import BASELINE, DEPTH, LAYERS, between
-from explorer.charts.style import finish, label_ends, level, value_text
-from explorer.texts.formats import axis_title, scale
+from explorer.charts.style import finish, label_ends, level
+from explorer.texts.formats import axis_title, scale, value_text
 from explorer.texts.formats import title as title_of
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.studies import Row

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from explorer.charts.curves import DASHES, MARKS
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, LAYERS
 from explorer.charts.pareto import non_dominated
-from explorer.charts.style import MAX_TICKS, finish, level, value_text, whiskers
-from explorer.texts.formats import axis_title, scale
+from explorer.charts.style import finish, level, whiskers, whole_ticks
+from explorer.texts.formats import axis_title, scale, value_text
 from explorer.texts.run_words import COSTS, kind_words, run_title
 from explorer.texts.translate import _, from_core
 from pruning_core.history import Run, Value
@@ -193,9 +193,7 @@ def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
             marker={"symbol": mark, "size": 7},
         )
     most = max((len(own.epochs) for own in curves.values()), default=0)
-    figure.update_xaxes(
-        title_text=_("epoch"), tickformat="d", dtick=1 if most <= MAX_TICKS else None
-    )
+    figure.update_xaxes(whole_ticks(most), title_text=_("epoch"))
     figure.update_yaxes(title_text=_("validation {value}", value=axis_title(task)))
     sentence = _(
         "The validation value of {n} runs over up to {epochs} epochs.",

@@ -16,8 +16,8 @@ from explorer.charts.palette import (
     RECALIBRATED,
 )
 from explorer.charts.pareto import non_dominated
-from explorer.charts.style import budget, finish, level, patterned, percent, value_text
-from explorer.texts.formats import axis_title, listed, scale
+from explorer.charts.style import budget, finish, level, patterned, percent, whole_ticks
+from explorer.texts.formats import axis_title, listed, scale, value_text
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.search import Candidate
 from pruning_core.search.correlation import Trial
@@ -67,7 +67,7 @@ def best_so_far_chart(
             line={"color": BASELINE, "dash": dash, "width": 2},
         )
     level(figure, unit * dense, _("dense"), DENSE)
-    figure.update_xaxes(title_text=_("evaluations"), tickformat="d")
+    figure.update_xaxes(whole_ticks(last), title_text=_("evaluations"))
     figure.update_yaxes(title_text=_("best so far, {value}", value=axis_title(task)))
     sentence = _best_sentence(searches, baselines, task)
     return _finish(figure, sentence, (*searches, *baselines), "search best")
@@ -227,7 +227,8 @@ def extra_chart(searches: Searches, name: str) -> go.Figure:
                 mode="lines",
                 line={"color": colour, "width": 1.5},
             )
-    figure.update_xaxes(title_text=_("evaluations"), tickformat="d")
+    last = max((len(candidates) for candidates in searches.values()), default=1)
+    figure.update_xaxes(whole_ticks(last), title_text=_("evaluations"))
     label = from_core(name)
     figure.update_yaxes(title_text=label)
     values = [c.extra[name] for cs in searches.values() for c in cs if name in c.extra]

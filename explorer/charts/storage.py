@@ -28,8 +28,12 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
     for measured, name, colour, pattern in KINDS:
         part = [size for size in sizes if size.measured is measured]
         if part:
-            _add_sizes(figure, part, dense, _(name), patterned(colour, pattern))
-    _add_crossovers(figure, [size for size in sizes if size.crossover is not None])
+            _add_sizes(figure, part, _(name), patterned(colour, pattern))
+    largest = max(size.bytes for size in sizes)
+    _add_column(figure, sizes, [_bar_text(size.bytes, dense) for size in sizes], largest, 1)
+    crossing = [size for size in sizes if size.crossover is not None]
+    _add_crossovers(figure, crossing)
+    _add_column(figure, crossing, [percent(size.crossover or 0) for size in crossing], 100, 2)
     line = {"width": 1.5, "dash": "dash"}
     figure.add_vline(x=dense, line=line | {"color": DENSE}, layer="below", row=1, col=1)
     figure.add_vline(x=100 * sparsity, line=line | {"color": CHOSEN}, row=1, col=2)
@@ -40,21 +44,23 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
         showarrow=False,
         font_color=CHOSEN,
     )
-    largest = max(size.bytes for size in sizes)
-    figure.update_xaxes(
-        title_text=_("bytes · times smaller than dense"), rangemode="tozero", row=1, col=1
-    )
-    figure.update_xaxes(range=[0, 1.6 * largest], row=1, col=1)
-    figure.update_xaxes(title_text=_("sparsity, %"), range=[0, 101], row=1, col=2)
-    names = [from_core(size.label) for size in sizes]
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)
+    _set_axes(figure, [from_core(size.label) for size in sizes], largest)
     finish(figure, _sentence(sizes, dense), 144 + ROW_HEIGHT * len(sizes), "storage")
     # The legend is above the word of the plan, however many lines it has.
     return figure.update_layout(margin_t=76, legend={"yref": "container", "y": 1, "yanchor": "top"})
 
 
+def _set_axes(figure: go.Figure, names: Sequence[str], largest: int) -> None:
+    """Both panels have room for their numbers at the right."""
+    title = _("bytes · times smaller than dense")
+    figure.update_xaxes(title_text=title, range=[0, 1.6 * largest], row=1, col=1)
+    sparsities = {"range": [0, 125], "tickvals": [0, 50, 100]}
+    figure.update_xaxes(sparsities, title_text=_("sparsity, %"), row=1, col=2)
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)
+
+
 def _add_sizes(
-    figure: go.Figure, sizes: Sequence[StoredSize], dense: int, name: str, look: dict[str, object]
+    figure: go.Figure, sizes: Sequence[StoredSize], name: str, look: dict[str, object]
 ) -> None:
     figure.add_bar(
         x=[size.bytes for size in sizes],
@@ -62,9 +68,6 @@ def _add_sizes(
         orientation="h",
         name=name,
         marker=look,
-        text=[_bar_text(size.bytes, dense) for size in sizes],
-        textposition="outside",
-        cliponaxis=False,
         hovertemplate="<b>%{y}</b><br>" + _("{n} bytes", n="%{x:,}") + "<extra></extra>",
         row=1,
         col=1,
@@ -72,10 +75,7 @@ def _add_sizes(
 
 
 def _add_crossovers(figure: go.Figure, sizes: Sequence[StoredSize]) -> None:
-    """A bar from each crossover to 100%, and the crossover as a number in it.
-
-    The number is a trace of its own: text inside a bar does not follow the theme's colours.
-    """
+    """A bar from each crossover to 100%."""
     borders = [100 * (size.crossover or 0.0) for size in sizes]
     labels = [from_core(size.label) for size in sizes]
     figure.add_bar(
@@ -89,16 +89,26 @@ def _add_crossovers(figure: go.Figure, sizes: Sequence[StoredSize]) -> None:
         row=1,
         col=2,
     )
+
+
+def _add_column(
+    figure: go.Figure, sizes: Sequence[StoredSize], texts: Sequence[str], x: float, panel: int
+) -> None:
+    """A column of numbers at the right of the longest bar: no bar ends and no line runs there.
+
+    It is a trace of its own: text inside a bar does not follow the theme's colours.
+    """
     figure.add_scatter(
-        x=borders,
-        y=labels,
+        x=[x] * len(sizes),
+        y=[from_core(size.label) for size in sizes],
         mode="text",
-        text=[f" {percent(border / 100)}" for border in borders],
+        text=[f" {text}" for text in texts],
         textposition="middle right",
+        cliponaxis=False,
         showlegend=False,
         hoverinfo="skip",
         row=1,
-        col=2,
+        col=panel,
     )
 
 

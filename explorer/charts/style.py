@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from explorer.charts.palette import AXIS, CHOSEN, GRID, STATES, translucent
 from explorer.texts.translate import N_, _
-from pruning_core.tasks import Task
 from pruning_core.types import Evaluation
 
 CLEAR = "rgba(0, 0, 0, 0)"
@@ -165,12 +164,12 @@ def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
     return limit if limit > 0 else 1.0
 
 
+def whole_ticks(most: float) -> dict[str, Any]:
+    """Looks of an axis of whole numbers, such as epochs, up to `most`: no tick between two."""
+    return {"tickformat": "d", "dtick": 1 if most <= MAX_TICKS else None}
+
+
 def percent(fraction: float) -> str:
     """0.9234 -> "92.3%", always with a decimal. "100.0%" stands only for exactly 1."""
     text = f"{100 * fraction:.1f}"
     return f"{100 * fraction:.3f}%" if float(text) >= 100 and fraction < 1 else f"{text}%"
-
-
-def value_text(value: float, task: Task) -> str:
-    """A task's value: as `percent` where it is a fraction, else with four digits."""
-    return percent(value) if task.percent else f"{value:.4g}"

@@ -7,16 +7,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.palette import CHOSEN, KEPT, PRUNED_MODEL, TUNED, translucent
-from explorer.charts.style import (
-    MAX_TICKS,
-    finish,
-    interval_bars,
-    level,
-    state_label,
-    state_look,
-    value_text,
-)
-from explorer.texts.formats import axis_title, scale
+from explorer.charts.style import finish, interval_bars, level, state_label, state_look, whole_ticks
+from explorer.texts.formats import axis_title, scale, value_text
 from explorer.texts.translate import _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Epoch, Step
@@ -59,18 +51,18 @@ def training_curves(
         _add_pruned(figure, pruned, task)
     if references:
         _add_references(figure, references, task, alone=not (finished or pruned))
-    _set_axes(figure, epochs, task)
+    last = max((*(step.epoch for step in steps), len(finished), 1))
+    _set_axes(figure, epochs or last, task)
+    if epochs:
+        figure.update_xaxes(range=[-0.03 * epochs, 1.03 * epochs])
     return finish(figure, _sentence(finished, task), 480, "training")
 
 
-def _set_axes(figure: go.Figure, epochs: int | None, task: Task) -> None:
+def _set_axes(figure: go.Figure, epochs: int, task: Task) -> None:
     figure.update_yaxes(title_text=_("loss"), row=1, col=1, rangemode="tozero")
     figure.update_yaxes(title_text=axis_title(task), row=2, col=1)
+    figure.update_xaxes(whole_ticks(epochs))
     figure.update_xaxes(title_text=_("epoch"), row=2, col=1)
-    if epochs:
-        figure.update_xaxes(
-            range=[-0.03 * epochs, 1.03 * epochs], dtick=1 if 2 < epochs <= MAX_TICKS else None
-        )
 
 
 def _sentence(epochs: Sequence[Epoch], task: Task) -> str:

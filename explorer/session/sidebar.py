@@ -17,6 +17,7 @@ from explorer.session.network_form import network_form
 from explorer.session.notices import plain
 from explorer.session.page_body import change_and_draw, forget_body
 from explorer.session.shown_of_plan import between_steps, slider_state
+from explorer.session.shown_task import use_words_of
 from explorer.session.url import is_upload
 from explorer.texts.formats import percent, whole_percent
 from explorer.texts.help import HELP, entry_help
@@ -67,6 +68,7 @@ def render(page: str) -> Choice:
     upload_dialog.entry()
     try:
         space = _open_workspace(plan)
+        use_words_of(space.dataset.task)
         _reading_notes(space)
     except PruningError as problem:
         notes += (("error", str(problem)),)
@@ -112,7 +114,7 @@ def _open_workspace(plan: Plan) -> Workspace:
             shown[0] = now
             place.progress(min(now, 100), _("Downloading {file}", file=file))
 
-    with st.spinner(_("Loading the network and its images …")):
+    with st.spinner(_("Loading the network and its data …")):
         space = cache.workspace(plan.model, plan.dataset, show_progress)
     place.empty()
     return space

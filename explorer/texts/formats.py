@@ -61,13 +61,20 @@ def points(task: Task) -> str:
 
 
 def value_text(value: float, task: Task) -> str:
-    """The task's value: 0.875 -> "87.5%", and a perplexity 12.3456 -> "12.35"."""
-    return percent(value) if task.percent else f"{value:.4g}"
+    """The task's value: 0.87 -> "87.0%", and a perplexity 12.3456 -> "12.35".
+
+    "100.0%" and "0.0%" stand only for exactly 1 and 0.
+    """
+    if not task.percent:
+        return f"{value:.4g}"
+    text = f"{100 * value:.1f}"
+    if (float(text) >= 100 and value < 1) or (float(text) <= 0 and value > 0):
+        text = f"{100 * value:.3f}"
+    return f"{text}%"
 
 
-def rounded_text(value: float, task: Task) -> str:
-    """As `value_text`, always with one digit after the point of a percentage: "87.0%"."""
-    return f"{100 * value:.1f}%" if task.percent else f"{value:.4g}"
+rounded_text = value_text
+"""The name that the page Explore uses."""
 
 
 def title(task: Task) -> str:

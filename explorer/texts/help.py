@@ -3,7 +3,7 @@
 The tables need no marks: `extract` reads all values of `TEXTS`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from explorer.texts.glossary_links import glossary_link
 from explorer.texts.translate import N_, _, from_core
@@ -22,7 +22,7 @@ MINUTES = "For a large network this takes minutes, so it starts only on request.
 
 AXES = {
     "model": "The trained network that is pruned. Its weights never change: all pages use copies.",
-    "dataset": "The images that the network was trained on and is measured on.",
+    "dataset": "The data that the network was trained on and is measured on.",
     "granularity": "Which weights are removed together: single weights, kernels, filters … "
     "All weights that are removed together form a *group*.",
     "criterion": "The score of each weight. The groups with the lowest scores are removed first.",
@@ -348,11 +348,25 @@ TEXTS = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS
 """Term -> help text in English."""
 
 
+_reword: list[Callable[[str], str]] = [lambda text: text]
+
+
+def reword_with(reword: Callable[[str], str]) -> None:
+    """Sets the function that puts a text about images into the words of the page's task."""
+    _reword[0] = reword
+
+
+def _words(term: str) -> str:
+    """The text of a term, in the words of the page's task. What uploads need stays images."""
+    text = _(TEXTS[term])
+    return text if term in OWN else _reword[0](text)
+
+
 class _Help(Mapping[str, str]):
     """Term -> help text in the page's language, with a link to the glossary."""
 
     def __getitem__(self, term: str) -> str:
-        return f"{_(TEXTS[term])}\n\n{glossary_link(term)}"
+        return f"{_words(term)}\n\n{glossary_link(term)}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(TEXTS)
@@ -375,11 +389,11 @@ def entry_help(term: str, entry: Entry) -> str:
 
     For a criterion or a flow it also says what the entry needs.
     """
-    cost = ""
+    text = named(from_core(entry.label), from_core(entry.help))
+    description = _reword[0](f"{text}\n\n`{entry.formula}`")
+    parts = [_words(term), description, from_core(entry.source)]
     if isinstance(entry, Criterion | Flow):
-        needs = from_core(entry.needs)
+        needs = _reword[0](from_core(entry.needs))
         passes = from_core(entry.passes)
-        cost = "\n\n" + _("Needs {needs}; passes: {passes}.", needs=needs, passes=passes)
-    name, text, source = map(from_core, (entry.label, entry.help, entry.source))
-    description = f"{named(name, text)}\n\n`{entry.formula}`\n\n{source}"
-    return f"{_(TEXTS[term])}\n\n{description}{cost}\n\n{glossary_link(term)}"
+        parts.append(_("Needs {needs}; passes: {passes}.", needs=needs, passes=passes))
+    return "\n\n".join((*parts, glossary_link(term)))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from explorer.texts.formats import change_text, points, rounded_text
+from explorer.texts.formats import change_text, points, value_text
 from explorer.texts.help import HELP, TEXTS
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.tasks import CLASSIFICATION, Change, Task
@@ -102,7 +102,7 @@ def delta_color(difference: Change, task: Task) -> Literal["normal", "inverse", 
 def value_words(evaluation: Evaluation) -> str:
     """The value on a card: "91.0% correct", "mean IoU 45.2%", "perplexity 12.3"."""
     task = evaluation.task
-    text = rounded_text(evaluation.value, task)
+    text = value_text(evaluation.value, task)
     if task.name == CLASSIFICATION.name:
         return _("{value} correct", value=text)
     return f"{from_core(task.value_label)} {text}"
@@ -110,7 +110,7 @@ def value_words(evaluation: Evaluation) -> str:
 
 def band_words(dense: Evaluation) -> str:
     """What a card's bar shows; nothing where a value that is no fraction has no bar."""
-    text = rounded_text(dense.value, dense.task)
+    text = value_text(dense.value, dense.task)
     if not dense.task.percent:
         return _("dense: {value}. ", value=text)
     return _("mark and 95% band; dotted line: dense, {value}. ", value=text)
@@ -127,10 +127,12 @@ def for_task(text: str, task: Task) -> str:
         pairs = {_(old): _(new) for old, new in IN_OTHER_WORDS.items()}
         best = _("best {value}", value=from_core(task.value_label))
         pairs |= {_("highest accuracy"): best, _("accuracy"): _("value")}
+        pairs.setdefault(_("Accuracy"), _("The value"))
     if task.samples != CLASSIFICATION.samples:
         samples = from_core(task.samples)
-        pairs[_("images")] = samples
-        pairs.setdefault(_("image"), samples.removesuffix("s"))
+        one = samples.removesuffix("s")
+        pairs |= {_(" (patch of the image)"): "", "an image": f"a {one}", _("images"): samples}
+        pairs.setdefault(_("image"), one)
         pairs.setdefault(_("Images"), samples.capitalize())
     for old, new in pairs.items():
         text = text.replace(old, new)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from explorer.pages.sensitivity.run import PRESETS
 from explorer.session.url import write
-from explorer.texts.formats import rounded_text, title
+from explorer.texts.formats import title, value_text
 from pruning_core import (
     Finished,
     Plan,
@@ -52,7 +52,7 @@ def pruned_on_explore(page: Page, plan: Plan, space: Workspace) -> None:
     data = space.dataset
     measured = Judge.of(data).evaluate(masked_copy(plan, space, masks), data.val, "cpu")
     assert measured.task.value_label == VALUES[plan.model]
-    expect(card(page, title(measured.task))).to_have_text(rounded_text(measured.value, data.task))
+    expect(card(page, title(measured.task))).to_have_text(value_text(measured.value, data.task))
 
 
 def scanned(page: Page, plan: Plan, space: Workspace) -> None:
@@ -76,7 +76,7 @@ def tuned(page: Page, plan: Plan, space: Workspace) -> str:
     assert done.tuned
     go(page, "Fine-tune & compare")
     page.locator(".st-key-tune_start").get_by_role("button").click()
-    value = rounded_text(done.tuned.value, space.dataset.task)
+    value = value_text(done.tuned.value, space.dataset.task)
     bars = page.locator(".st-key-comparison_bars")
     bars.get_by_text(value).first.wait_for(timeout=LONG)
     settled(page)

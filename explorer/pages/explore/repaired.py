@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.session import cache, state
-from explorer.texts.formats import change_text, points, rounded_text
+from explorer.texts.formats import change_text, points, value_text
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
 from pruning_core.pipeline import repair_note
@@ -60,4 +60,4 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
 def _words(value: Evaluation, dense: Evaluation, words: str) -> str:
     task = value.task
     gap = change_text(value.value - dense.value, task) + points(task)
-    return _(words, value=rounded_text(value.value, task), change=gap)
+    return _(words, value=value_text(value.value, task), change=gap)

@@ -10,10 +10,11 @@ from explorer.charts.style import finish
 from explorer.pages.learn.lesson import Drawn, address
 from explorer.pages.learn.stored import stored
 from explorer.pages.learn.two_layers import KEEP, MOST, NAMES, judge, two_layers
-from explorer.texts.formats import percent
+from explorer.texts.formats import percent, value_text
 from explorer.texts.lessons import Words
 from pruning_core.plan import Plan
 from pruning_core.search import search_method
+from pruning_core.tasks import CLASSIFICATION
 from pruning_core.workspaces import Workspace
 
 RUN = "search"
@@ -56,13 +57,13 @@ def draw(shown: int, words: Words) -> Drawn:
     uniform = run["uniform"]
     values = {
         "shown": shown,
-        "accuracy": percent(top["accuracy"]),
+        "accuracy": value_text(top["accuracy"], CLASSIFICATION),
         "first": percent(top["ratios"][0], 0),
         "second": percent(top["ratios"][1], 0),
-        "final": percent(overall["accuracy"]),
+        "final": value_text(overall["accuracy"], CLASSIFICATION),
         "final_first": percent(overall["ratios"][0], 0),
         "final_second": percent(overall["ratios"][1], 0),
-        "uniform": percent(uniform),
+        "uniform": value_text(uniform, CLASSIFICATION),
         "keep": percent(KEEP),
         "count": len(candidates),
         "n": run["n"],
@@ -137,6 +138,6 @@ def _dots(
             name=words(name),
             line={"color": PRUNED_MODEL, "width": 2},
             marker=look,
-            text=[percent(candidate["accuracy"]) for candidate in candidates],
+            text=[value_text(candidate["accuracy"], CLASSIFICATION) for candidate in candidates],
             hovertemplate="%{text}<extra></extra>",
         )

@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.pages.sensitivity.together import at_chance, start_words
 from explorer.session import state
 from explorer.session.address_choice import address_choice, choose
-from explorer.texts.formats import rounded_text
+from explorer.texts.formats import value_text
 from explorer.texts.task_words import for_task
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.sensitivity.corrected import CORRECTED, Joint, start_label
@@ -103,7 +103,7 @@ def _measured_words(rule: str, joints: Sequence[Joint], classes: int) -> str:
     if joint is None:
         return ""
     score = joint.evaluation
-    value = rounded_text(score.value, score.task)
+    value = value_text(score.value, score.task)
     samples = from_core(score.task.samples)
     if not at_chance(joint, classes):
         words = N_(" Measured together on {n:,} probe {samples}: **{value}**.")

@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
-from explorer.texts.formats import interval, rounded_text, title
+from explorer.texts.formats import interval, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, repeated, start_job
@@ -117,7 +117,7 @@ def _table(joints: Sequence[Joint]) -> None:
     rows = [
         {
             _("Ratios by"): start_words(joint.name),
-            title(task): rounded_text(joint.evaluation.value, task),
+            title(task): value_text(joint.evaluation.value, task),
             _("95% interval"): interval(joint.evaluation),
             _("Loss"): joint.evaluation.loss,
         }

@@ -34,6 +34,7 @@ def test_the_best_value_rises_only_where_a_candidate_is_better() -> None:
     drawn = trace(figure, "Drawn")
     assert (tuple(drawn.x), tuple(drawn.y)) == ((1, 3, 4), (60, 70, 70))
     assert set(trace(figure, "uniform").y) == {45}
+    assert figure.layout.xaxis.dtick == 1, "evaluations are whole numbers"
     assert alt(figure) == "Best top-1 of 1 searches: Drawn 70.0% after 4, uniform 45.0%."
 
 

@@ -37,6 +37,16 @@ def test_training_curves_are_over_epochs_with_a_star_at_the_best() -> None:
     assert [note.text for note in figure.layout.annotations] == ["dense 95.0%", "pruned 30.0%"]
 
 
+def test_every_tick_is_a_whole_epoch() -> None:
+    for axis in (
+        charts.training_curves(events(1, 2), epochs=1).layout.xaxis2,
+        charts.training_curves(events(3, 2)).layout.xaxis,
+        charts.training_curves([Step(1, 1, 5, 2.0)]).layout.xaxis2,
+    ):
+        assert (axis.dtick, axis.tickformat) == (1, "d")
+    assert charts.training_curves([], epochs=100).layout.xaxis2.dtick is None, "not 100 ticks"
+
+
 def test_the_losses_of_long_trainings_are_averaged() -> None:
     figure = charts.training_curves(Step(1, n + 1, 4000, float(n % 2)) for n in range(4000))
     losses = trace(figure, "batch loss")

@@ -66,6 +66,17 @@ def test_explore_shows_perplexity_and_what_is_near_it(opened: Open) -> None:
     assert_only_its_own_words(at, "next-token accuracy")
 
 
+@pytest.mark.parametrize("page", ["explore", "search", "finetune", "flows", "methods"])
+def test_help_is_about_sequences(opened: Open, page: str) -> None:
+    at = opened(page, criterion="wanda", repair="bn")
+    marked = {w.key: w.proto.help for w in (*at.main, *at.sidebar) if getattr(w.proto, "help", "")}
+    assert (
+        "of probe sequences, a part of the validation sequences. The value is " in (marked["probe"])
+    )
+    said = {key: text for key, text in marked.items() if not str(key).startswith("own_")}
+    assert [key for key, text in said.items() if "image" in text or "accuracy" in text] == []
+
+
 def test_sensitivity_scans_ranks_and_makes_ratios(opened: Open, until: Until) -> None:
     at = opened("sensitivity", grid="Quick")
     at.button(key="scan_start").click().run()

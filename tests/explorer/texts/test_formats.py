@@ -2,7 +2,8 @@
 
 import pytest
 
-from explorer.texts.formats import count, percent, shape, signed, whole_percent
+from explorer.texts.formats import count, percent, shape, signed, value_text, whole_percent
+from pruning_core.tasks import CLASSIFICATION
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,14 @@ def test_percent_reaches_0_and_100_only_exactly(fraction: float, text: str) -> N
 )
 def test_whole_percent_reaches_0_and_100_only_exactly(fraction: float, number: int) -> None:
     assert whole_percent(fraction) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.93, "93.0%"), (0.8754, "87.5%"), (1, "100.0%"), (0, "0.0%"), (0.99996, "99.996%")],
+)
+def test_a_value_has_one_digit_after_the_point_everywhere(value: float, text: str) -> None:
+    assert value_text(value, CLASSIFICATION) == text
 
 
 def test_a_change_has_a_sign_and_an_interval() -> None:
