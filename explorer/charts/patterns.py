@@ -19,7 +19,9 @@ SHAPE = (8, 4, 3, 3)
 UNIT = 3.2
 """Half the width of a tile, in pixels of the page."""
 SMALL = Layer("small", "small", "conv2d", SHAPE, SHAPE)
-ATTENTION = Layer("small", "small", "attention_in", (24, 12, 1, 1), (24, 12), heads=4)
+WIDE = Layer("small", "small", "conv2d", (4, 8, 3, 3), (4, 8, 3, 3))
+"""As many weights, for a flat picture."""
+ATTENTION = Layer("small", "small", "attention_in", (12, 24, 1, 1), (12, 24), heads=4)
 """The queries, keys and values of an attention layer."""
 CELL = 2
 """The width of a weight in a flat picture, in pixels."""
@@ -40,17 +42,18 @@ def pattern_png(g: Granularity) -> tuple[bytes, int, int] | None:
 
 @lru_cache(maxsize=64)
 def flat_png(g: Granularity) -> bytes:
-    """Filters side by side, channels downwards; of an attention layer outputs and inputs.
+    """Filters downwards, channels across, as in the mask lab; of an attention layer outputs and
+    inputs.
 
     The picture has no colour: kept weights are opaque, removed ones faint.
     """
-    kept = _half(g, SMALL if supports(g, SMALL) is None else ATTENTION).numpy()
+    kept = _half(g, WIDE if supports(g, WIDE) is None else ATTENTION).numpy()
     o, i, h, w = kept.shape
-    cells = np.where(kept, 255, FAINT).astype(np.uint8).transpose(1, 2, 0, 3)
+    cells = np.where(kept, 255, FAINT).astype(np.uint8).transpose(0, 2, 1, 3)
     cells = cells.repeat(CELL, 1).repeat(CELL, 3)
     gap = int(h * w > 1)
     cells = np.pad(cells, ((0, 0), (0, gap), (0, 0), (0, gap)))
-    opaque = Image.fromarray(cells.reshape(i * cells.shape[1], o * cells.shape[3]))
+    opaque = Image.fromarray(cells.reshape(o * cells.shape[1], i * cells.shape[3]))
     return png(Image.merge("LA", (Image.new("L", opaque.size), opaque)))
 
 

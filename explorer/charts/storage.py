@@ -53,7 +53,7 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
 def _set_axes(figure: go.Figure, names: Sequence[str], largest: int) -> None:
     """Both panels have room for their numbers at the right."""
     title = _("bytes · times smaller than dense")
-    figure.update_xaxes(title_text=title, range=[0, 1.6 * largest], row=1, col=1)
+    figure.update_xaxes(title_text=title, range=[0, 2.1 * largest], row=1, col=1)
     sparsities = {"range": [0, 125], "tickvals": [0, 50, 100]}
     figure.update_xaxes(sparsities, title_text=_("sparsity, %"), row=1, col=2)
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)

@@ -38,6 +38,7 @@ _ADDRESS = "_address"
 _PAGE = "_page"
 _CHANGED = "_changed"
 _KEPT = "_kept"
+_ARRIVED = "_arrived"
 
 
 def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
@@ -55,6 +56,8 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     switched = page != st.session_state.get(_PAGE, page)
     keep_plan = st.session_state.pop(_CHANGED, False) or (switched and not address)
     new = address != st.session_state.get(_ADDRESS, {}) and not keep_plan
+    if switched or _ADDRESS not in st.session_state:
+        st.session_state[_ARRIVED] = {key: str(st.query_params[key]) for key in st.query_params}
     if _ADDRESS not in st.session_state or new:
         read_plan, sentences = read(address or OPENING, known)
         st.session_state[_PLAN] = read_plan.to_json()
@@ -323,6 +326,12 @@ def take_destination() -> str | None:
 def in_address(key: str) -> str:
     """The text of a parameter of the address; empty where it has none."""
     return str(st.query_params.get(key, ""))
+
+
+def arrived_with(key: str) -> str:
+    """The text of a parameter of the address that opened this page; empty where it had none."""
+    arrived: dict[str, str] = st.session_state.get(_ARRIVED, {})
+    return arrived.get(key, "")
 
 
 def remove_from_address(key: str) -> None:

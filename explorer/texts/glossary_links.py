@@ -3,7 +3,7 @@
 from explorer.texts.translate import _, language
 
 GLOSSARY = {
-    "sparsity": "sparsity removed ratio target achieved",
+    "sparsity": "sparsity removed ratio target",
     "mask": "mask nonzeros cut start lock",
     "granularity": "granularity multiples whole_network study_granularities",
     "structured": "same_channels tied filter round_to unit_maps units",

@@ -62,8 +62,6 @@ AXES = {
 COUNTS = {
     "accuracy": "The fraction of probe images, a part of the validation images, that the pruned "
     "network classifies correctly, without training after pruning. Measured now.",
-    "achieved": "The fraction of zeros in the layers that can be pruned. Whole groups are removed, "
-    "so it can differ from the request. Computed.",
     "together": "Uniform, Global, LAMP, ERK and the four rules from curves are measured first. "
     "Then the ratio of one layer after the other moves up or down by 10, then by 5 points; all "
     "others change a little, so that the target stays. A move is kept where the loss of the whole "

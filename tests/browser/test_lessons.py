@@ -53,6 +53,15 @@ def press(page: Page, label: str) -> None:
     page.get_by_role("button", name=label).press("Enter")
 
 
+def test_the_link_of_a_lesson_leads_to_what_it_is_about(open_page: OpenPage) -> None:
+    page = open_page("learn?lesson=granularity&lang=en")
+    page.get_by_role("link", name=text("granularity.link", "en")).click()
+    page.wait_for_url(re.compile("closer=Granularities"))
+    view = page.locator(".st-key-closer")
+    expect(view.get_by_role("radio", name="Granularities")).to_be_checked()
+    expect(view).to_be_in_viewport()
+
+
 def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console: Console) -> None:
     """English forwards in a wide dark window; Chinese backwards in a narrow light one."""
     page = open_page(f"learn?lesson={NAMES[0]}&lang=en")

@@ -48,6 +48,15 @@ HINT = N_(
     "random dropping, or one filter."
 )
 
+SCROLL = """<script>
+const choice = document.querySelector('.st-key-closer')
+if (choice) {
+  choice.style.scrollMarginTop = '5rem'
+  choice.scrollIntoView()
+}
+</script>"""
+"""A link to a view leads to it, once: it is far below the first screen."""
+
 
 @part("look_closer", parallel=True)
 def look_closer(plan: Plan, space: Workspace) -> None:
@@ -70,6 +79,8 @@ def closer_look(
         help=HELP["closer"],
         **address_choice("closer", {name: name for name in VIEWS}, None),
     )
+    if view and state.arrived_with("closer") == view and not state.arrived_with("lesson_title"):
+        row.html(SCROLL, unsafe_allow_javascript=True)
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(_(hint))
     if draw is not None:

@@ -83,10 +83,10 @@ def render(plan: Plan, space: Workspace) -> None:
         seven_panel(plan, space, shown_layer(plan, space))
     with result or st.container():
         st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
-    if run and isinstance(run.result, Finished) and same_data(run, plan):
-        before_and_after(run.result, space)
-        what_changed(run.result, asked_for(run, Plan), space)
-        st.caption(_(EXPORT))
+        if run and isinstance(run.result, Finished) and same_data(run, plan):
+            before_and_after(run.result, space)
+            what_changed(run.result, asked_for(run, Plan), space)
+            st.caption(_(EXPORT))
 
 
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:

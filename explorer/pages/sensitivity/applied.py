@@ -57,7 +57,10 @@ def applied_section(
     )
     numbers.metric(
         _("Weights removed · computed"),
-        percent(report.sparsity_masked),
+        percent(report.sparsity_model),
+        _("{share} of the prunable weights", share=percent(report.sparsity_masked)),
+        delta_color="off",
+        delta_arrow="off",
         help=_removed_help(prunable, ratios),
         **CARD,
     )
@@ -101,7 +104,7 @@ def _note(now: Evaluation) -> None:
 
 def _removed_help(prunable: tuple[Layer, ...], ratios: Ratios) -> str:
     requested = _requested(prunable, ratios)
-    return f"{_(TEXTS['achieved'])}{requested}\n\n{glossary_link('achieved')}"
+    return f"{_(TEXTS['removed'])}{requested}\n\n{glossary_link('removed')}"
 
 
 def _requested(prunable: tuple[Layer, ...], ratios: Ratios) -> str:

@@ -92,6 +92,22 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     assert not at.dataframe
 
 
+def scrolls(at: AppTest) -> bool:
+    htmls: list[Any] = list(at.main.get("html"))
+    return any("scrollIntoView" in html.value for html in htmls)
+
+
+def test_only_a_link_to_a_view_leads_down_to_it() -> None:
+    address = {"model": "lenet5", "probe": "64", "layer": "conv2.weight"}
+    linked = opened(closer, address | {"closer": "Filters"}, "")
+    assert scrolls(linked)
+    by_key(linked, "closer").set_value("Dropout")
+    assert not scrolls(run(linked)), "the visitor is there already"
+    assert not scrolls(looked("Filters"))
+    lesson = address | {"closer": "Filters", "lesson_title": "Look here"}
+    assert not scrolls(opened(closer, lesson, "")), "a lesson's task is above the page"
+
+
 def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Workspace) -> None:
     at = looked("Granularities", sparsity="0.6")
     layer = next(each for each in space.layers if each.name == "conv2.weight")

@@ -144,6 +144,8 @@ def test_a_flow_runs_and_the_slider_shows_its_masks(open_view: Open, until: Unti
     }
     assert charts.keys() == set(keys)
     assert at.selectbox(key="flow_layer").value == "fc1.weight", "the layer chosen elsewhere"
+    order = [str(getattr(part, "key", None) or getattr(part, "value", "")) for part in at.main]
+    assert order.index("flow_film") < order.index("Before and after") < order.index("flow_start")
     assert at.button(key="flow_film").label == "Play"
     slider = update_slider(at)
     assert (slider.min, slider.max, slider.value) == (0, 5, 5)

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.pages.sensitivity import run as scanning
 from explorer.pages.sensitivity.together import at_chance
 from explorer.session import cache
-from explorer.texts.formats import percent
+from explorer.texts.formats import percent, value_text
 from pruning_core.allocation import total_ratio
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.corrected import Joint
@@ -116,15 +116,15 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     space = cache.workspace("lenet5", "digits")
     assert cache.report(plan, space).sparsity_masked == pytest.approx(0.6, abs=0.01)
     shown = {metric.label: metric.value for metric in at.metric}
-    assert (
-        shown["Accuracy together · measured"]
-        == f"{100 * cache.accuracy(plan, space).value:.1f}".removesuffix(".0") + "%"
-    )
+    now = value_text(cache.accuracy(plan, space).value, space.dataset.task)
+    assert shown["Accuracy together · measured"] == now
+    removed = percent(cache.report(plan, space).sparsity_model)
+    assert shown["Weights removed · computed"] == removed, "the number that Explore shows"
     certain = change(cache.dense_accuracy(plan, space), cache.accuracy(plan, space)).certain
     assert at.metric[0].proto.color == (Metric.RED if certain else Metric.GRAY)
     share = total_ratio(cache.prunable(plan, space)[0], dict(plan.overrides))
     uniform = cache.accuracy(replace(plan, overrides=(), sparsity=share), space).value
-    values = f"{percent(uniform)} → {shown['Accuracy together · measured']}"
+    values = f"{value_text(uniform, space.dataset.task)} → {now}"
     assert f"**Uniform → these ratios**, at the same sparsity: {values}" in text(at)
     assert any("Not used now: every layer's ratio" in words.value for words in at.sidebar.caption)
     assert at.button(key="back_to_allocation").label == "Back to Uniform"
