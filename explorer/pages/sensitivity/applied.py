@@ -21,6 +21,7 @@ from pruning_core.workspaces import Workspace
 
 UNIFORM = "uniform"
 CARD: dict[str, Any] = {"border": True, "height": "stretch"}
+QUIET: dict[str, Any] = CARD | {"delta_color": "off", "delta_arrow": "off"}
 
 
 def applied_section(
@@ -38,7 +39,6 @@ def applied_section(
         report = cache.report(plan, space)
     task = space.dataset.task
     difference = change(dense, now)
-    worst = _worst_alone(prunable, points, ratios)
     numbers = st.grid(3, min_column_width=250)
     numbers.metric(
         _("{value} together · measured", value=title(task)),
@@ -51,7 +51,7 @@ def applied_section(
     )
     numbers.metric(
         _("Worst layer alone · estimated"),
-        value_text(worst, task),
+        value_text(_worst_alone(prunable, points, ratios), task),
         help=HELP["worst_alone"],
         **CARD,
     )
@@ -59,10 +59,8 @@ def applied_section(
         _("Weights removed · computed"),
         percent(report.sparsity_model),
         _("{share} of the prunable weights", share=percent(report.sparsity_masked)),
-        delta_color="off",
-        delta_arrow="off",
         help=_removed_help(prunable, ratios),
-        **CARD,
+        **QUIET,
     )
     _against_uniform(uniform, now)
     _note(now)
