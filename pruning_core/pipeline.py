@@ -19,6 +19,7 @@ from pruning_core.types import (
     Epoch,
     Evaluation,
     Finished,
+    GivenMasks,
     GoalRound,
     GroupScores,
     Layer,
@@ -72,13 +73,15 @@ def choose_masks(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:
 
 
 def dependent_masks_of(
-    plan: Plan, space: Workspace, masks: Masks
+    plan: Plan, space: Workspace, masks: GivenMasks
 ) -> dict[str, Bool[Tensor, "..."]]:
     """`ResolvedPlan.dependent_masks`: what must be zero besides the masked weights."""
     return plan.resolve(space).dependent_masks(masks)
 
 
-def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> Report:
+def counts(
+    plan: Plan, space: Workspace, masks: GivenMasks, model: nn.Module | None = None
+) -> Report:
     """`metrics.measure` of the plan's masks on the base model or on a trained one.
 
     The report has thinned counts where whole outputs are removed, all of known couplings.
@@ -101,7 +104,7 @@ def sparsity_at_start(plan: Plan, space: Workspace) -> float | None:
 
 
 def masked_copy(
-    plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None
+    plan: Plan, space: Workspace, masks: GivenMasks, model: nn.Module | None = None
 ) -> nn.Module:
     """A copy of the base model, or of a trained one, with the plan's masks applied.
 

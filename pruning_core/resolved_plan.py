@@ -32,7 +32,7 @@ from pruning_core.model.coupling.dependent_masks import (
 )
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.kept_norms import KEPT, with_kept_norms
-from pruning_core.model.mask_forms import removed_places
+from pruning_core.model.mask_forms import checked_masks, removed_places
 from pruning_core.model.model_io import copy_model, tensors_of, with_selected_logits
 from pruning_core.registry import find
 from pruning_core.repairs import NONE, REPAIRS, BoundRepair, Repair
@@ -47,6 +47,7 @@ from pruning_core.tied_layers import (
 )
 from pruning_core.types import (
     Batches,
+    GivenMasks,
     GroupScores,
     Layer,
     Masks,
@@ -250,7 +251,7 @@ class ResolvedPlan:
         ratios = scored.ratios(groups, fraction)
         return ratios, scored.masks(groups, ratios)
 
-    def dependent_masks(self, masks: Masks) -> dict[str, Bool[Tensor, "..."]]:
+    def dependent_masks(self, masks: GivenMasks) -> dict[str, Bool[Tensor, "..."]]:
         """What must be zero besides the masked weights, by parameter name. True = keep.
 
         A removed output takes its bias and the scale and shift of its norm with it. Nothing where
@@ -262,26 +263,27 @@ class ResolvedPlan:
         space = self.space
         return dependent_masks(space.model, space.layers, masks, space.tied[0])
 
-    def counts(self, masks: Masks, model: nn.Module | None = None) -> Report:
+    def counts(self, masks: GivenMasks, model: nn.Module | None = None) -> Report:
         """`metrics.measure` of the masks on the base model or on a trained one.
 
         The report has thinned counts where whole outputs are removed, all of known couplings.
         """
         space = self.space
+        checked = checked_masks(masks, space.layers)
         model = model or space.model
         dead = None
         outputs: dict[str, int] = {}
         g = self.granularity
-        if masks and g.removes_outputs:
+        if checked and g.removes_outputs:
             tied, unknown = space.tied
-            if not unknown and is_exact(space.layers, masks, tied, heads=g.spans_attention):
-                removed = removed_rows(masks)
+            if not unknown and is_exact(space.layers, checked, tied, heads=g.spans_attention):
+                removed = removed_rows(checked)
                 dead = dead_without_rows(model, space.layers, removed, tied)
                 outputs = kept_outputs(space.layers, removed, tied)
-        report = measure(model, space.layers, masks, self.dependent_masks(masks), dead)
+        report = measure(model, space.layers, checked, self.dependent_masks(checked), dead)
         return replace(report, thinned_outputs=outputs)
 
-    def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
+    def masked_copy(self, masks: GivenMasks, model: nn.Module | None = None) -> nn.Module:
         """A copy of the base model, or of a trained one, with the masks applied."""
         return apply_masks(
             model or self.space.model, masks, self.space.layers, self.dependent_masks(masks)

@@ -9,8 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruning_core.errors import kind_text
 from pruning_core.model.inventory import oihw, stored
 from pruning_core.types import GivenMasks, Layer, Masks, ParameterMasks, PruningError
+
+COMPARED = {
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.complex64, torch.complex128),
+}
+"""Types of masks whose values torch compares with numbers as they are."""
 
 
 def checked_masks(masks: GivenMasks, layers: Iterable[Layer]) -> Masks:
@@ -88,19 +96,51 @@ def booleans(name: str, given: Tensor | np.ndarray) -> Tensor:
     Raises PruningError for another object than a dense tensor or an array, and for values other
     than 0 and 1. name: of the parameter, for the error.
     """
-    mask = torch.from_numpy(given) if isinstance(given, np.ndarray) else given
-    if not isinstance(mask, Tensor) or mask.layout != torch.strided:
-        kind = "sparse tensor" if isinstance(mask, Tensor) else type(mask).__name__
-        raise PruningError(f"The mask of {name} is a {kind}: give a dense tensor of 0 and 1.")
-    if mask.dtype == torch.bool:
-        return mask
-    kept = mask.detach() != 0
-    if not bool((mask.detach() == kept).all()):
-        raise PruningError(
-            f"The mask of {name} has values other than 0 and 1: give True or 1 for a weight that "
-            "is kept, False or 0 for one that is removed."
-        )
+    if isinstance(given, np.ndarray):
+        return torch.from_numpy(_in_numpy(name, given))
+    if not isinstance(given, Tensor) or _special(given):
+        kind = _special(given) if isinstance(given, Tensor) else kind_text(type(given))
+        raise PruningError(f"The mask of {name} is {kind}: give a dense tensor of 0 and 1.")
+    if given.dtype == torch.bool:
+        return given
+    values = given.detach()
+    if values.dtype not in COMPARED:  # torch cannot compare these with numbers
+        values = values.double() if values.is_floating_point() else values.long()
+    kept = values == 1
+    if not bool((kept | (values == 0)).all()):
+        raise _other_values(name)
     return kept
+
+
+def _in_numpy(name: str, given: np.ndarray) -> np.ndarray:
+    """A new array of booleans, in the order of bytes and axes that torch reads."""
+    values = np.asarray(given)
+    if values.dtype.kind not in "biufc":
+        raise PruningError(
+            f"The mask of {name} is an array of {values.dtype}: give an array of 0 and 1."
+        )
+    kept: np.ndarray = np.ascontiguousarray(values == 1).reshape(values.shape)
+    if not (kept | (values == 0)).all():
+        raise _other_values(name)
+    return kept
+
+
+def _special(given: Tensor) -> str:
+    """What a tensor is that has no plain values, in words; "" for a dense one."""
+    kinds = {
+        "a tensor without values": given.is_meta,
+        "a nested tensor": given.is_nested,
+        "a quantised tensor": given.is_quantized,
+        "a sparse tensor": given.layout != torch.strided,
+    }
+    return next((kind for kind, fits in kinds.items() if fits), "")
+
+
+def _other_values(name: str) -> PruningError:
+    return PruningError(
+        f"The mask of {name} has values other than 0 and 1: give True or 1 for a weight that "
+        "is kept, False or 0 for one that is removed."
+    )
 
 
 def _in_oihw(mask: Tensor, layer: Layer, name: str) -> Tensor:

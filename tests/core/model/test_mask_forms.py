@@ -14,9 +14,12 @@ from pruning_core.masks import apply_masks
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
 from pruning_core.model.inventory import inventory
 from pruning_core.model.mask_forms import checked_masks, checked_parameter_masks
+from pruning_core.pipeline import counts
+from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Dataset, PruningError, Tuned
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo import load_data
 from tests.cases import check_each, for_each
 
@@ -34,7 +37,13 @@ FORMS: dict[str, Callable[[Tensor], Any]] = {
     "float32": lambda m: m.float(),
     "float16": lambda m: m.half(),
     "float64 with a gradient": lambda m: m.double().requires_grad_(),
+    "uint16": lambda m: m.to(torch.uint16),
+    "float8": lambda m: m.float().to(torch.float8_e4m3fn),
     "NumPy": lambda m: m.numpy().astype(np.int64),
+    "NumPy, other order of bytes": lambda m: m.numpy().astype(">f4"),
+    "NumPy, read backwards": lambda m: m.numpy()[::-1].copy()[::-1],
+    "NumPy, long numbers": lambda m: m.numpy().astype(np.longdouble),
+    "NumPy, uint16": lambda m: m.numpy().astype(np.uint16),
 }
 REFUSED: dict[str, tuple[Any, str]] = {
     "transposed": (KEEP.transpose(0, 1), "(64, 10, 1, 1); its layer needs (10, 64, 1, 1)"),
@@ -44,13 +53,23 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "fractions": (KEEP * 0.5, "values other than 0 and 1"),
     "twos": (KEEP.int() * 2, "values other than 0 and 1"),
     "NaN": (KEEP.float() + torch.nan, "values other than 0 and 1"),
-    "sparse": (KEEP.float().to_sparse(), "sparse tensor"),
+    "sparse": (KEEP.float().to_sparse(), "a sparse tensor"),
+    "nested": (
+        torch.nested.as_nested_tensor([torch.ones(64)] * 10, layout=torch.jagged),
+        "a nested tensor",
+    ),
+    "without values": (KEEP.to("meta"), "without values"),
+    "objects": (KEEP.numpy().astype(object), "an array of object"),
+    "texts": (KEEP.numpy().astype(str), "an array of <U"),
+    "NumPy, fractions": (KEEP.numpy() * 0.5, "values other than 0 and 1"),
 }
 Entry = Callable[[dict[str, Any]], object]
 
 
 def entries(data: Dataset) -> dict[str, Entry]:
     """What every function that takes masks makes of them, as values that compare."""
+
+    space = Workspace(NET, data, LAYERS, ())
 
     def tuned(masks: dict[str, Any]) -> list[list[bool]]:
         config = TrainConfig(epochs=1, batch_size=1024, lr=0.1)
@@ -65,6 +84,7 @@ def entries(data: Dataset) -> dict[str, Entry]:
         "measure": lambda m: measure(NET, LAYERS, m),
         "dependent_masks": lambda m: str(dependent_masks(NET, LAYERS, m)),
         "dead_inputs": lambda m: str(dead_inputs(NET, LAYERS, m, ())),
+        "counts": lambda m: counts(Plan(granularity="filter"), space, m),
         "masks_by_parameter": lambda m: masks_by_parameter(m, LAYERS)["1.weight"].tolist(),
     }
 
