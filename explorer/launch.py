@@ -211,3 +211,7 @@ def data_folder(text: str) -> Path:
             "choose a folder with --data."
         ) from error
     return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

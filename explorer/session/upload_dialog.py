@@ -25,6 +25,8 @@ from pruning_core.zoo.uploads import (
 )
 
 OPEN = "own_open"
+NO_ERROR = ("", "")
+"""What the error is about (`_filled`; "" for an upload opened by its name), and the error."""
 LEAD = N_(
     "The weights of a network that you trained, and your images. What you upload is stored on the "
     "server under a name such as resnet18@3fa2c1. Only you have it in your lists. Anyone who knows "
@@ -81,10 +83,18 @@ def _dialog() -> None:
         _("Open"), key="own_submit", type="primary", disabled=bool(given.missing), width="stretch"
     ):
         _open(given, chosen)
-    if error := state.stored("own_error", ""):
+    about, error = state.stored("own_error", NO_ERROR)
+    if error and about in ("", _filled(given, chosen)):
         st.error(plain(error), icon=":material/error:")
     if not state.stored(OPEN, True):
         st.rerun()  # the whole app, with the new network
+
+
+def _filled(given: Fields, chosen: str) -> str:
+    """What all fields hold, as a key: an error is shown until one of them changes."""
+    files = (given.checkpoint, given.archive, given.masks)
+    ids = tuple(file and file.file_id for file in files)
+    return repr((given.architecture, ids, given.transform, given.dataset, given.names, chosen))
 
 
 def _by_name() -> None:
@@ -97,7 +107,7 @@ def _by_name() -> None:
             try:
                 card = find_upload(name.strip(), NetworkCard)[1]
             except PruningError as problem:
-                return state.store("own_error", str(problem))
+                return state.store("own_error", ("", str(problem)))
             _show(name.strip(), card)
     return None
 
@@ -169,7 +179,7 @@ def _open(given: Fields, chosen: str) -> None:
     assert given.checkpoint is not None
     assert given.transform is not None
     assert given.architecture is not None
-    state.store("own_error", "")
+    state.store("own_error", NO_ERROR)
     try:
         with st.spinner(_("Storing the files and opening the network …")):
             dataset = given.dataset
@@ -186,7 +196,7 @@ def _open(given: Fields, chosen: str) -> None:
             cache.workspace(stored.name, str(dataset))
     except PruningError as problem:
         as_it_was = N_("The plan is as it was.")
-        return state.store("own_error", f"{problem} {as_it_was}")
+        return state.store("own_error", (_filled(given, chosen), f"{problem} {as_it_was}"))
     assert isinstance(stored.card, NetworkCard)
     return _show(stored.name, stored.card)
 
@@ -195,5 +205,5 @@ def _show(name: str, card: NetworkCard) -> None:
     """Sets the network and its images in the plan, and closes the dialog."""
     start = {"start": ZEROS} if card.masks else {}
     state.change(model=name, dataset=card.dataset, **start)
-    state.store("own_error", "")
+    state.store("own_error", NO_ERROR)
     _close()

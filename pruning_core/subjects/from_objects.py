@@ -296,14 +296,14 @@ def _with_missing(parts: dict[str, Part], notes: list[str]) -> dict[str, Part]:
             notes.append("There is no test=: the samples of val= are the test split.")
         notes.append(
             f"A tenth of train=, {len(val):,} samples, is the validation split and is not trained "
-            "on here."
+            "on here. If the network was trained on it already, its validation value is too good."
         )
         return {"train": rest, "val": val, "test": test}
     test, val, rest = divided(train, 0.2, 0.2)
     notes.append(
         f"There is no val= and no test=: {len(val):,} and {len(test):,} samples of train= take "
         "their place and are not trained on here. If the network was trained on them already, its "
-        "test value is too good."
+        "validation and test values are too good."
     )
     return {"train": rest, "val": val, "test": test}
 

@@ -62,6 +62,11 @@ _IMAGENETTE_CLASSES = (
     "golf ball",
     "parachute",
 )
+SEEN_VAL = (
+    "If the network was trained on these validation images already, its validation value is too "
+    "good; its test value is not."
+)
+SEEN = "If the network was trained on these images already, its values are too good."
 NO_CLASSES = (
     "These images are not in class folders, so the value is the agreement with the dense network."
 )
@@ -120,7 +125,7 @@ def _with_classes(root: Path, parts: dict[str, Path], prepared: Preparation) -> 
         if name == "val"
         else "The validation split is a tenth of the training images."
     )
-    return ImageFolders(classes, train, val, test, (note,))
+    return ImageFolders(classes, train, val, test, (note, SEEN_VAL))
 
 
 def read_images(root: Path, prepared: Preparation) -> ImageFolders:
@@ -252,7 +257,7 @@ def _in_fifths(classes: tuple[str, ...], whole: FolderSplit) -> ImageFolders:
     """Images without splits: a fifth of them each for validation and test."""
     test, val, train = _divide(whole, 0.2, 0.2)
     note = "The validation and the test split are a fifth of the images each."
-    return ImageFolders(classes, train, val, test, (note,))
+    return ImageFolders(classes, train, val, test, (note, SEEN) if classes else (note,))
 
 
 def folder_data(name: str, root: Path, model: str | None) -> Dataset:

@@ -1,7 +1,9 @@
 """The command `pruning-explorer`: what it serves, and one sentence for each wrong argument."""
 
 import os
+import runpy
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,3 +204,13 @@ def test_a_token_is_set_for_the_pages_and_a_short_one_is_refused(
     assert not calls
     assert launch.main(["--port", str(port), "--token", "long enough"]) == 0
     assert os.environ[TOKEN] == "long enough"
+
+
+def test_the_module_can_be_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["launch", "--port", "0"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(launch.__file__, run_name="__main__")
+    assert ended.value.code == 2
+    assert "port" in capsys.readouterr().err

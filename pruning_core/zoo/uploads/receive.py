@@ -265,9 +265,14 @@ def outputs_of(names: Sequence[str], classes: int, data: Dataset) -> tuple[int, 
         return None
     if classes == IMAGENET_CLASSES:
         return imagenet_outputs(data.classes, "resnet18")
+    remedy = (
+        "give the class name of each output, in order"
+        if classes > len(data.classes)
+        else "it needs images of the classes that it was trained on, and of no others"
+    )
     raise PruningError(
-        f"The network has {classes} outputs and the images have {len(data.classes)} classes: give "
-        "the class name of each output, in order."
+        f"The network has {classes} outputs and the images have {len(data.classes)} classes: "
+        f"{remedy}."
     )
 
 

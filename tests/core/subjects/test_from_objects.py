@@ -280,6 +280,9 @@ def test_missing_splits_are_made_and_named() -> None:
         space = workspace(network(), train=(X, Y), **parts)
         data = space.dataset
         sizes[given] = [len(split) for split in (data.train, data.val, data.test)]
+        found = [note for note in space.notes if "already" in note]
+        assert all("too good" in note for note in found)
+        assert len(found) == (len(given) < 2)
         assert len(space.notes) == {0: 1, 1: 3 - given.count("test") * 1 - 1, 2: 0}[len(given)]
     assert sizes == {
         (): [18, 6, 6],

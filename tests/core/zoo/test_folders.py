@@ -11,7 +11,7 @@ from PIL import Image
 from pruning_core.tasks import TASKS
 from pruning_core.types import DataMissing, PruningError, Split
 from pruning_core.zoo import load_data, probe
-from pruning_core.zoo.folders import folder_data, read_images, small_preparation
+from pruning_core.zoo.folders import SEEN_VAL, folder_data, read_images, small_preparation
 from pruning_core.zoo.splits import FolderSplit, TensorSplit, stratified
 from tests.cases import for_each
 from tests.core.toy import pictures
@@ -76,9 +76,9 @@ def test_a_sample_of_image_files_is_in_memory(image_root: Path) -> None:
 def test_missing_splits_are_made_from_the_training_images_and_named(image_root: Path) -> None:
     """Layout -> sizes of the three splits, and words of the note."""
     layouts = {
-        ("train", "test"): ((18, 2, 6), "validation split is a tenth"),
-        ("Train", "valid"): ((18, 2, 6), "folder valid is the test split"),
-        ("training",): ((12, 4, 4), "a fifth of the images each"),
+        ("train", "test"): ((18, 2, 6), "split is a tenth of the training images. If the network"),
+        ("Train", "valid"): ((18, 2, 6), "folder valid is the test split. If the network"),
+        ("training",): ((12, 4, 4), "a fifth of the images each. If the network was trained on"),
         ("train", "validation", "Test"): ((20, 6, 6), ""),
     }
     wrong = []
@@ -175,10 +175,11 @@ def test_images_beside_class_folders_are_noted(image_root: Path) -> None:
     write_images(image_root, "test/cat", "test/dog", n=3)
     assert load_data("imagefolder").notes == (
         "The validation split is a tenth of the training images.",
+        SEEN_VAL,
     )
     for name in ("train/a.png", "train/._b.png", "train/notes.txt", "test/c.JPG", "d.png"):
         (image_root / name).write_bytes(b"no image")
-    assert load_data("imagefolder").notes[1:] == (
+    assert load_data("imagefolder").notes[2:] == (
         "Images that lie beside the class folders are not used (3, such as d.png): move them into "
         "class folders.",
     )

@@ -95,6 +95,7 @@ def test_differences_are_shown_and_an_error_changes_nothing() -> None:
     at.file_uploader(key="own_checkpoint").upload("best.pt", b"no weights")
     run(at)
     assert "no safetensors, .pt or .npz file" in words(at)
+    assert "The plan is as it was." not in words(at)  # it was about the other file
 
 
 def test_every_upload_that_is_refused_gives_one_sentence() -> None:

@@ -110,7 +110,10 @@ def test_nothing_is_left_of_a_refused_upload(folder: Path) -> None:
     images = store_images(zipped(flowers()), "x.zip", "me").name
     state = network(4).state_dict()
     for asked, words in (
-        (Asked("vgg", images, TRANSFORM), "4 outputs and the images have 3 classes"),
+        (
+            Asked("vgg", images, TRANSFORM),
+            "4 outputs and the images have 3 classes: give the class",
+        ),
         (Asked("vgg", images, TRANSFORM, ("a", "b", "c")), "3 different class names"),
         (Asked("vgg", images, TRANSFORM, tuple("abxy")), "have the class 'c', which is none"),
         (Asked("vgg", "tea@000000", TRANSFORM), "no upload 'tea@000000'"),
@@ -122,6 +125,13 @@ def test_nothing_is_left_of_a_refused_upload(folder: Path) -> None:
             store_network(pt(state), "x.pt", asked, "me")
     assert names("me") == [images]
     assert len(list(folder.glob("[!.]*"))) == 1
+
+
+def test_fewer_outputs_than_classes_ask_for_other_images() -> None:
+    """No names of outputs could help."""
+    images = store_images(zipped(flowers(classes="abcde")), "x.zip", "me").name
+    with pytest.raises(PruningError, match="have 5 classes: it needs images of the classes that"):
+        store_network(pt(network(4).state_dict()), "x.pt", Asked("vgg", images, TRANSFORM), "me")
 
 
 def test_class_names_say_which_output_is_which() -> None:
