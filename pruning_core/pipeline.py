@@ -13,6 +13,7 @@ from pruning_core.flows import FlowContext, Share, flow
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
+from pruning_core.tied_layers import alone_note, left_alone
 from pruning_core.training.journal import Journal
 from pruning_core.types import (
     Dataset,
@@ -146,6 +147,14 @@ def start_note(plan: Plan, space: Workspace) -> str | None:
         return None
     more = "" if share <= plan.sparsity else f", more than the target of {plan.sparsity:.1%}"
     return f"{share:.1%} of the prunable weights are removed at the start and stay removed{more}."
+
+
+def tied_note(plan: Plan, space: Workspace) -> str | None:
+    """A sentence on tied layers that a plan which ties layers leaves alone; None without any."""
+    resolved = plan.resolve(space)
+    if not (resolved.tied and resolved.granularity.ties_layers):
+        return None
+    return alone_note(left_alone(resolved.space.tied[0]))
 
 
 def probe_split(plan: Plan, space: Workspace) -> Split:

@@ -20,6 +20,7 @@ from pruning_core.masks import (
     intersect,
     masked_tensors,
     mean_group_scores,
+    n_removed,
     select,
 )
 from pruning_core.model.coupling.dependent_masks import (
@@ -40,7 +41,9 @@ from pruning_core.schedule import Schedule
 from pruning_core.start_masks import at_least_removed, removed_first
 from pruning_core.tied_layers import (
     average_ratios,
+    edits_of_channels,
     extend_ratios,
+    has_several_outputs,
     same_channels,
     tied_parts,
     tied_scores,
@@ -170,7 +173,22 @@ class ResolvedPlan:
         scaled = {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()}
         averaged = average_ratios(ratios, layers, self.granularity, self.couplings)
         ratios = with_overrides(averaged, scaled)
-        return at_least_removed(ratios, groups) if self.start else ratios
+        ratios = at_least_removed(ratios, groups) if self.start else ratios
+        return self._in_whole_channels(ratios)
+
+    def _in_whole_channels(self, ratios: Ratios) -> Ratios:
+        """The ratios, of whole channels where a layer holds each in several outputs."""
+        whole = dict(ratios)
+        for own in filter(has_several_outputs, self.couplings):
+            for name in ratios.keys() & set(own.layers):
+                count = n_removed(
+                    self.granularity,
+                    ratios[name],
+                    own.channels,
+                    allow_collapse=self.allow_collapse,
+                )
+                whole[name] = count / own.channels
+        return whole
 
     def _allocated(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
         """The allocation's ratios; with a sparse start, those that give the target with it.
@@ -222,8 +240,9 @@ class ResolvedPlan:
             asked = find(known, edit.layer, "prunable layer called")
             for layer in self._pruned_with(asked, known):
                 kept = to_groups(changed[layer.name], self.granularity, layer).any(-1)
+                own = edits_of_channels(edit.groups, asked.name, layer.name, self.couplings)
                 edited = apply_hand_edits(
-                    kept, groups[layer.name], edit.groups, allow_collapse=self.allow_collapse
+                    kept, groups[layer.name], own, allow_collapse=self.allow_collapse
                 )
                 changed[layer.name] = from_groups(edited, self.granularity, layer)
         return intersect(changed, self.start)

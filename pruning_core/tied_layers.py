@@ -1,14 +1,17 @@
 """Layers that lose the same groups: those of one attention, and those with tied channels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pruning_core.errors import shortened
 from pruning_core.granularity import Granularity
-from pruning_core.model.coupling.positions import ChannelPositions, Coupling
+from pruning_core.model.coupling.positions import Coupling
 from pruning_core.types import GroupScores, Layer, Ratios
+
+NAMES_SHOWN = 3
 
 
 def tied_parts(
@@ -74,36 +77,119 @@ def channel_scores(
 def tied_scores(groups: GroupScores, couplings: Sequence[Coupling]) -> GroupScores:
     """The scores, with those of a coupling's channels in every one of its layers.
 
-    couplings: whose layers all hold the same channels (`same_channels`).
+    couplings: whose layers lose the same channels (`same_channels`). Where layers hold their
+    channels in other orders, or in several outputs, equal scores become different by rounding, so
+    that the same channels are lowest in all of them.
     """
     tied = dict(groups)
     for own in couplings:
         names = [name for name in own.layers if name in groups]
-        if len(names) > 1:
+        if len(names) > 1 or (names and has_several_outputs(own)):
             scores = channel_scores(own, names, groups)
+            scores = scores if _in_one_order(own) else _distinct(scores)
             for place in own.members:
                 if place.parameter in names:
-                    rows = torch.empty_like(scores)
+                    rows = scores.new_empty(len(place.positions))
                     rows[place.positions] = scores[place.channels]
                     tied[place.parameter] = rows[None]
     return tied
 
 
 def same_channels(couplings: Sequence[Coupling]) -> tuple[Coupling, ...]:
-    """The couplings of several layers whose outputs are the same channels, in the same order."""
+    """The couplings whose layers lose the same channels at one ratio.
+
+    Every layer holds each channel in as many outputs: in one, or in several, as a grouped
+    convolution, whose groups lose as many outputs each.
+    """
     return tuple(
         own
         for own in couplings
-        if len(own.members) > 1
-        and own.reason is None
-        and len({_rows_of_channels(place, own.channels) for place in own.members}) == 1
-        and _rows_of_channels(own.members[0], own.channels)
+        if own.reason is None
+        and outputs_per_channel(own)
+        and (len(own.members) > 1 or has_several_outputs(own))
     )
 
 
-def _rows_of_channels(place: ChannelPositions, channels: int) -> tuple[int, ...]:
-    """The row of every channel; () where some channel has no row, or several."""
-    rows = dict(zip(place.channels.tolist(), place.positions.tolist(), strict=True))
-    if len(place.positions) != channels or sorted(rows) != list(range(channels)):
-        return ()
-    return tuple(rows[channel] for channel in range(channels))
+def left_alone(couplings: Sequence[Coupling]) -> tuple[Coupling, ...]:
+    """The couplings of which one ratio cannot remove the same channels in all layers.
+
+    Their layers hold different channels, or some channels in more outputs than others.
+    """
+    return tuple(own for own in couplings if own.reason is None and not outputs_per_channel(own))
+
+
+def alone_note(couplings: Sequence[Coupling]) -> str | None:
+    """A sentence on couplings that are `left_alone`; None where there is none."""
+    names = [name for own in couplings for name in own.layers]
+    if not names:
+        return None
+    return (
+        f"The outputs of {shortened(names, NAMES_SHOWN)} that belong together cannot be removed "
+        "together by one ratio: each output is removed by its own score."
+    )
+
+
+def outputs_per_channel(coupling: Coupling) -> tuple[int, ...]:
+    """In how many outputs each layer holds every channel; () where the channels differ in that."""
+    made = []
+    for place in coupling.members:
+        counts = place.channels.bincount(minlength=coupling.channels)
+        if int(counts.min()) != int(counts.max()):
+            return ()
+        made.append(int(counts[0]))
+    return tuple(made)
+
+
+def has_several_outputs(coupling: Coupling) -> bool:
+    """Does a layer hold every channel in several outputs?"""
+    return max(outputs_per_channel(coupling), default=0) > 1
+
+
+Edit = tuple[int, int, bool]
+"""Scope, group, keep?"""
+
+
+def edits_of_channels(
+    edits: Iterable[Edit], asked: str, name: str, couplings: Sequence[Coupling]
+) -> list[Edit]:
+    """Edits of one layer's outputs, as those of a layer that loses the same channels."""
+    own = next((tied for tied in couplings if {asked, name} <= set(tied.layers)), None)
+    if own is None:
+        return list(edits)
+    places = {place.parameter: place for place in own.members}
+    channel_of = dict(
+        zip(places[asked].positions.tolist(), places[asked].channels.tolist(), strict=True)
+    )
+    rows_of: dict[int, list[int]] = {}
+    for row, channel in zip(
+        places[name].positions.tolist(), places[name].channels.tolist(), strict=True
+    ):
+        rows_of.setdefault(channel, []).append(row)
+    return [
+        (scope, row, keep)
+        for scope, group, keep in edits
+        for row in (rows_of[channel_of[group]] if group in channel_of else [group])
+    ]
+
+
+def _in_one_order(coupling: Coupling) -> bool:
+    """Is a channel the same output of every layer?"""
+    first, *others = coupling.members
+    return len(first.positions) == coupling.channels and all(
+        first.positions.equal(place.positions) and first.channels.equal(place.channels)
+        for place in others
+    )
+
+
+def _distinct(scores: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
+    """The scores in their order, where of equal ones each is a little above the one before."""
+    order = scores.argsort(stable=True)
+    rising = scores[order].tolist()
+    if len(set(rising)) == len(rising):
+        return scores
+    last = torch.tensor(-torch.inf)
+    up = torch.tensor(torch.inf)
+    for place, value in enumerate(rising):
+        last = torch.maximum(torch.nextafter(last, up), torch.tensor(value))
+        rising[place] = float(last)
+    return torch.empty_like(scores).index_copy(0, order, torch.tensor(rising))

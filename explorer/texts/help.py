@@ -53,7 +53,8 @@ AXES = {
     "same_channels": "Layers whose outputs are added together, or that feed a depthwise "
     "convolution, are tied. Off: each layer removes its own filters; where tied layers remove "
     "different ones, the thinned network keeps the channels that any of them keeps. On: they "
-    "remove the same channels, by the mean of their scores. A search sets it.",
+    "remove the same channels, by the mean of their scores; where a layer holds a channel in "
+    "several outputs, as a grouped convolution does, it loses all of them. A search sets it.",
     "allow_collapse": "Off: at least one group stays in every layer. On: a layer can lose all its "
     "groups. The allocations Global and LAMP still keep its best group.",
 }

@@ -38,7 +38,7 @@ from pruning_core.history import Keeping, Run, kept_run
 from pruning_core.history.unfinished import Carried
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
-from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
+from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note, tied_note
 from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.studies import fingerprint
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     folder = make_folder(options.out)
     plan, space = _from_start(plan, open_noted(plan), options)
     plan = with_repair(plan, space, options)
-    if (sentence := start_note(plan, space)) is not None:
+    for sentence in filter(None, (start_note(plan, space), tied_note(plan, space))):
         note(sentence)
     start = Run("run", plan.to_json(), fingerprint(space))
     place = (str(folder.resolve()), str(options.start_masks), str(options.device))

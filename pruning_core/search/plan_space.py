@@ -14,7 +14,7 @@ from pruning_core.search.measured_times import MeasuredTimes
 from pruning_core.search.plan_costs import COUNTED, PlanCosts, coupling_of
 from pruning_core.search.record_log import RecordLog
 from pruning_core.search.space import Part, PartFeatures
-from pruning_core.tied_layers import average_ratios, tied_parts
+from pruning_core.tied_layers import average_ratios, left_alone, tied_parts
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 from pruning_core.workspaces import Workspace
 
@@ -202,11 +202,13 @@ class PlanSpace:
         if not g.ties_layers:
             yield from parts
             return
+        alone = left_alone(resolved.space.tied[0])
         fixed = {
             name
             for own in self.resolved.space.tied[0]
             if own.note is not None
             or (own not in resolved.couplings and (own.reason is not None or len(own.members) > 1))
+            or own in alone
             for name in own.layers
         }
         for part in parts:
@@ -219,13 +221,10 @@ class PlanSpace:
         scores = self.groups[part[0].name]
         removed = int(scores.isneginf().sum(1).min()) / scores.shape[1]
         low = max(least, removed)
-        return Part(
-            part[0].name,
-            tuple(layer.name for layer in part),
-            low,
-            max(low, most),
-            scores.shape[1],
-        )
+        own = coupling_of(self.resolved.couplings, part[0].name)
+        groups = scores.shape[1] if own is None else own.channels
+        names = tuple(layer.name for layer in part)
+        return Part(part[0].name, names, low, max(low, most), groups)
 
     def _features(self, part: Part) -> PartFeatures:
         layers = [self._layers[name] for name in part.layers]
