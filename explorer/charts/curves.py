@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import finish, label_ends, level, percent
+from explorer.charts.style import LINE, finish, label_ends, level, percent
 from explorer.texts.formats import axis_title, scale, signed, value_text
 from explorer.texts.translate import _, from_core, n_
 from pruning_core.sensitivity.preview_bands import Band
@@ -102,7 +102,8 @@ def preview_curves(
         n=_points(curves),
     )
     _finish(figure, curves, styles, baseline, "value", sentence)
-    return figure.update_layout(legend_title_text=_("estimated"))
+    room = figure.layout.margin.t + LINE  # the title has a line of its own
+    return figure.update_layout(legend_title_text=_("estimated"), margin_t=room)
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ def tradeoff(
     _set_log_axis(figure, [float(getattr(row, over)) for row in all_rows])
     figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text=axis_title(task))
-    finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")
     figure.update_layout(showlegend=False)
+    finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")
     label_ends(figure, ends, log=True)
     return figure
 

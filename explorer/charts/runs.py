@@ -55,8 +55,8 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
         title_text=_("remaining {cost}, %", cost=_cost_words(cost)), rangemode="tozero"
     )
     figure.update_yaxes(title_text=axis_title(task))
-    finish(figure, _cost_sentence(shown, front, cost, task), 400, f"runs {cost} {task.name}")
-    return figure.update_layout(margin_t=56)
+    sentence = _cost_sentence(shown, front, cost, task)
+    return finish(figure, sentence, 400, f"runs {cost} {task.name}")
 
 
 def _cost_sentence(shown: Sequence[Run], front: Sequence[Run], cost: str, task: Task) -> str:
@@ -173,7 +173,7 @@ def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
         layers=len(layers),
         n=len(removed),
     )
-    return finish(figure, sentence, 360, "runs ratios").update_layout(margin_t=48)
+    return finish(figure, sentence, 360, "runs ratios")
 
 
 def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
@@ -200,4 +200,4 @@ def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
         n=len(curves),
         epochs=most,
     )
-    return finish(figure, sentence, 360, "runs epochs").update_layout(margin_t=48)
+    return finish(figure, sentence, 360, "runs epochs")

@@ -16,7 +16,15 @@ from explorer.charts.palette import (
     RECALIBRATED,
 )
 from explorer.charts.pareto import non_dominated
-from explorer.charts.style import budget, finish, level, patterned, percent, whole_ticks
+from explorer.charts.style import (
+    budget,
+    finish,
+    legend_room,
+    level,
+    patterned,
+    percent,
+    whole_ticks,
+)
 from explorer.texts.formats import axis_title, listed, scale, value_text
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.search import Candidate
@@ -30,11 +38,7 @@ SHOWN = N_("shown below")
 PLOT = 324
 """Height of a plot without its legend, in pixels."""
 NARROW = 350
-"""A chart may be so narrow, in pixels."""
-LINE = 20
-LETTER = 7
-MARK = 45
-"""Sizes in a legend, in pixels: a line's height, a letter's width, and a mark's with its gaps."""
+"""A chart may be so narrow, in pixels: two are side by side."""
 BASELINE_DASHES = ("dot", "dashdot")
 
 
@@ -79,9 +83,7 @@ def _finish(figure: go.Figure, sentence: str, named: Iterable[str], revision: st
     Without it a legend of many lines covers the plot. Charts with the same names have the same
     height, because they are side by side.
     """
-    names = (*named, _(FRONT), _(SHOWN))
-    columns = max(1, NARROW // (MARK + LETTER * max(map(len, names))))
-    room = LINE * (1 + -(-len(names) // columns))
+    room = legend_room((*named, _(FRONT), _(SHOWN)), NARROW)
     return finish(figure, sentence, PLOT + room, revision).update_layout(margin_t=room)
 
 

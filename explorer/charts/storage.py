@@ -46,8 +46,7 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
     )
     _set_axes(figure, [from_core(size.label) for size in sizes], largest)
     finish(figure, _sentence(sizes, dense), 144 + ROW_HEIGHT * len(sizes), "storage")
-    # The legend is above the word of the plan, however many lines it has.
-    return figure.update_layout(margin_t=76, legend={"yref": "container", "y": 1, "yanchor": "top"})
+    return figure.update_layout(margin_t=76)  # the word of the plan is below the legend
 
 
 def _set_axes(figure: go.Figure, names: Sequence[str], largest: int) -> None:

@@ -14,6 +14,27 @@ from pruning_core.types import Evaluation
 CLEAR = "rgba(0, 0, 0, 0)"
 MAX_TICKS = 16
 """An axis of at most so many whole numbers has a tick for each."""
+TOP = 28
+"""The margin above a plot without a legend, in pixels."""
+NARROW = 480
+"""A chart is about so wide in a window of 800 pixels."""
+LINE = 20
+LETTERS = (7, 12)
+MARK = 45
+"""Sizes in a legend, in pixels: a line's height, the width of a Latin and of a Chinese letter, and
+that of a mark with its gaps.
+"""
+LEGEND: dict[str, Any] = {
+    "orientation": "h",
+    "yref": "container",
+    "yanchor": "top",
+    "y": 1,
+    "x": 0,
+    "title_text": "",
+}
+"""At the top of the chart. Above the plot, Plotly would move it over the plot after a change of the
+window's width.
+"""
 LABELS = {
     "dense": N_("dense"),
     "pruned": N_("pruned"),
@@ -36,7 +57,7 @@ AXES: dict[str, Any] = {
 
 
 def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.Figure:
-    """Sets the common look, with a transparent background.
+    """Sets the common look, with a transparent background, after all traces.
 
     revision: as long as it stays the same, new data keep the zoom and the hidden legend entries.
     """
@@ -44,8 +65,8 @@ def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.F
         height=height,
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title_text": ""},
+        margin={"l": 8, "r": 8, "t": max(TOP, _legend_of(figure)), "b": 8},
+        legend=LEGEND,
         font_size=13,
         hoverlabel_align="left",
         dragmode="pan",
@@ -162,6 +183,22 @@ def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
     magnitudes = np.concatenate([np.abs(w[np.isfinite(w)]).ravel() for w in weights])
     limit = float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
     return limit if limit > 0 else 1.0
+
+
+def _legend_of(figure: go.Figure) -> int:
+    """The room for the figure's legend, in pixels; 0 without one."""
+    names = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
+    asked = any(trace.showlegend for trace in figure.data)
+    if figure.layout.showlegend is False or not names or (len(figure.data) < 2 and not asked):
+        return 0
+    return legend_room(names)
+
+
+def legend_room(names: Sequence[str], width: int = NARROW) -> int:
+    """The height of a legend with these names in a chart of that width, in pixels."""
+    longest = max(sum(LETTERS[not letter.isascii()] for letter in name) for name in names)
+    columns = max(1, width // (MARK + longest))
+    return LINE * (1 + -(-len(names) // columns))
 
 
 def whole_ticks(most: float) -> dict[str, Any]:

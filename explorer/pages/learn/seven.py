@@ -88,7 +88,7 @@ def draw(ratio: float, words: Words) -> Drawn:
     figure = finish(
         _figure(measured, only, shown, ratio, words), words("alt", **values), 470, "seven"
     )
-    figure.update_layout(margin_t=40, legend={"y": -0.2, "yanchor": "top"})
+    figure.update_layout(margin_t=40, legend={"y": -0.2, "yref": "paper"})
     return Drawn(
         figure, values, 2, address(Plan(criterion="seven", sparsity=ratio, flow="seven_pre"), LAYER)
     )

@@ -103,7 +103,7 @@ def draw(number: int, words: Words) -> Drawn:
     figure = finish(
         _figure(subnets, number, old, new, words), words("alt", **values), 470, "subnets"
     )
-    figure.update_layout(margin_t=40, legend={"y": -0.2, "yanchor": "top"})
+    figure.update_layout(margin_t=40, legend={"y": -0.2, "yref": "paper"})
     return Drawn(figure, values, 1, address(chosen.plan()))
 
 

@@ -35,6 +35,14 @@ def test_every_figure_is_transparent_and_has_a_sentence(make: Callable[[], go.Fi
     assert len(figure.to_json()) > 100
 
 
+@pytest.mark.parametrize(("name", "lines"), [("sensitivity", 1), ("training", 3), ("classes", 0)])
+def test_the_margin_has_room_for_the_legend_of_a_narrow_chart(name: str, lines: int) -> None:
+    """Else Plotly draws the legend over the plot after a change of the window's width."""
+    layout = FIGURES[name]().layout
+    assert layout.margin.t == (20 * (1 + lines) if lines else 28)
+    assert (layout.legend.yref, layout.legend.y, layout.legend.yanchor) == ("container", 1, "top")
+
+
 def test_robust_limit_is_common_and_never_zero() -> None:
     assert charts.robust_limit(np.zeros(5)) == 1.0
     assert charts.robust_limit(np.array([np.nan])) == 1.0
