@@ -10,9 +10,10 @@ from explorer.charts.palette import CHOSEN, DENSE, KEPT, LAYERS
 from explorer.charts.pareto import non_dominated
 from explorer.charts.style import finish, level, whiskers, whole_ticks
 from explorer.texts.formats import axis_title, scale, value_text
-from explorer.texts.run_words import COSTS, kind_words, run_title
+from explorer.texts.run_words import COSTS, SPLITS, kind_words, run_title
 from explorer.texts.translate import _, from_core
 from pruning_core.history import Run, Value
+from pruning_core.history.run import TEST
 from pruning_core.history.tensors import Curves
 from pruning_core.tasks import Task
 
@@ -25,7 +26,7 @@ MOST_WHISKERS = 60
 def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str] = ()) -> go.Figure:
     """The value of every run over what remains of a cost, with the Pareto front.
 
-    A filled mark was measured on the test split, an open one on the validation split; the front
+    A filled mark was measured on the test split, an open one on the probe; the front
     is that of the split with more runs. A point's customdata is the run's id.
     runs: those with a value and this cost; chosen: ids of runs to mark.
     """
@@ -34,7 +35,7 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
     shown = [run for run in runs if run.final is not None and cost in run.costs]
     looks = dict(zip(KINDS, zip(cycle(LAYERS), cycle(MARKS), strict=False), strict=False))
     for kind in KINDS:
-        for split in ("test", "validation"):
+        for split in SPLITS:
             own = [run for run in shown if run.kind == kind and _split(run) == split]
             if own:
                 _add_runs(figure, own, cost, task, looks[kind], len(shown) <= MOST_WHISKERS)
@@ -48,9 +49,11 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
         hoverinfo="skip",
     )
     _mark(figure, [run for run in shown if run.id in chosen], cost, unit)
-    dense = [run.values["dense"].value for run in front if "dense" in run.values]
+    dense = [run.values["dense"] for run in front if "dense" in run.values]
     if dense:
-        level(figure, unit * dense[0], _("dense {value}", value=value_text(dense[0], task)), DENSE)
+        value = value_text(dense[0].value, task)
+        words = _("dense {value}, {split}", value=value, split=_(SPLITS[dense[0].split]))
+        level(figure, unit * dense[0].value, words, DENSE)
     figure.update_xaxes(
         title_text=_("remaining {cost}, %", cost=_cost_words(cost)), rangemode="tozero"
     )
@@ -109,7 +112,8 @@ def _add_runs(
     """The runs of one kind and split. intervals: draw them too."""
     unit = scale(task)
     colour, mark = look
-    test = _split(runs[0]) == "test"
+    split = _split(runs[0])
+    test = split == TEST
     kind = kind_words(runs[0])
     share = _("{ratio} of the {cost}", ratio="%{x:.1f}%", cost=_cost_words(cost))
     finals = [run.final for run in runs if run.final is not None]
@@ -119,7 +123,7 @@ def _add_runs(
         y=[unit * own.value for own in finals],
         error_y=whiskers(spans, unit, width=3, color=colour) if intervals else None,
         mode="markers",
-        name=_("{kind}, test", kind=kind) if test else _("{kind}, validation", kind=kind),
+        name=_("{kind}, {split}", kind=kind, split=_(SPLITS[split])),
         marker={"color": colour, "symbol": mark if test else f"{mark}-open", "size": 9},
         customdata=[[run.id] for run in runs],
         text=[_run_words(run, own, task) for run, own in zip(runs, finals, strict=True)],
@@ -145,7 +149,7 @@ def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
     Of the split that more of them were measured on: values of two splits are not comparable.
     """
     splits = [_split(run) for run in runs]
-    split = max(("test", "validation"), key=splits.count)
+    split = max(SPLITS, key=splits.count)
     own = [run for run in runs if _split(run) == split]
     return non_dominated(own, lambda run: run.costs[cost], lambda run: task.sign * _value(run))
 
