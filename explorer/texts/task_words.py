@@ -5,7 +5,7 @@ from typing import Literal
 from explorer.texts.formats import change_text, points, value_text
 from explorer.texts.help import HELP, TEXTS
 from explorer.texts.translate import N_, _, from_core
-from pruning_core.tasks import CLASSIFICATION, Change, Task
+from pruning_core.tasks import CLASSIFICATION, Change, FunctionTask, Task
 from pruning_core.types import Evaluation
 
 IN_OTHER_WORDS = {
@@ -27,10 +27,24 @@ def interval_help(task: Task) -> str:
     """What its 95% interval is."""
     if task.binary:
         return HELP["interval"]
+    if isinstance(task, FunctionTask):
+        return _(
+            "95% interval of the value. On other samples of this kind, the value would probably be "
+            "in this interval."
+        )
     return _(
         "95% interval of the value, by a bootstrap over the samples. On other samples of this "
         "kind, the value would probably be in this interval."
     )
+
+
+def ranges_words(task: Task) -> str:
+    """What the ranges of a chart are."""
+    if task.binary:
+        return _("Ranges are Wilson 95% intervals.")
+    if isinstance(task, FunctionTask):  # exact where every sample has the value 0 or 1
+        return _("Ranges are 95% intervals.")
+    return _("Ranges are 95% intervals, by a bootstrap.")
 
 
 def paired_help(task: Task) -> str:
@@ -42,6 +56,11 @@ def paired_words(task: Task) -> str:
     """As `paired_help`, for a caption: without a link."""
     if task.binary:
         return _(TEXTS["paired"])
+    if isinstance(task, FunctionTask):
+        return _(
+            "The change against the dense network on the same samples, with its 95% interval. If "
+            "the interval contains 0, the change can be chance."
+        )
     return _(
         "The change against the dense network on the same samples, with its 95% interval (paired "
         "bootstrap). If the interval contains 0, the change can be chance."

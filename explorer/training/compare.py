@@ -11,7 +11,13 @@ from explorer.session import cache, state
 from explorer.session.address_choice import address_choice
 from explorer.texts.formats import change_text, interval, percent, title, value_text
 from explorer.texts.help import HELP
-from explorer.texts.task_words import interval_help, loss_help, only_classes, paired_help
+from explorer.texts.task_words import (
+    interval_help,
+    loss_help,
+    only_classes,
+    paired_help,
+    ranges_words,
+)
 from explorer.texts.translate import N_, _, from_core, in_a_row
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.export import evaluations_by_state
@@ -20,6 +26,8 @@ from pruning_core.plan import Plan
 from pruning_core.tasks import CLASSIFICATION, Change, change
 from pruning_core.types import Evaluation, Finished, Layer
 from pruning_core.workspaces import Workspace
+
+UNUSED = N_("Neither training nor the choice of the best epoch used them.")
 
 
 def before_and_after(run: Finished, space: Workspace) -> None:
@@ -64,18 +72,8 @@ def measured_on(space: Workspace, n: int) -> str:
         part = N_("Measured on {n:,} of {total:,} test {samples}, with the same class proportions.")
     else:
         part = N_("Measured on {n:,} of {total:,} test {samples}.")
-    more = (
-        N_(
-            "Neither training nor the choice of the best epoch used them. Ranges are Wilson 95% "
-            "intervals."
-        )
-        if task.binary
-        else N_(
-            "Neither training nor the choice of the best epoch used them. Ranges are 95% "
-            "intervals, by a bootstrap."
-        )
-    )
-    return in_a_row([_(part, n=n, total=total, samples=from_core(task.samples)), _(more)])
+    samples = from_core(task.samples)
+    return in_a_row([_(part, n=n, total=total, samples=samples), _(UNUSED), ranges_words(task)])
 
 
 def _states_table(measured: dict[str, Evaluation]) -> None:
