@@ -20,6 +20,8 @@ ADDRESSES = ("", "sensitivity", "search", "finetune", "flows", "methods", "runs"
 BARE = "learn"
 """The path of the page without a side bar."""
 STYLE = Path(__file__).with_name("page.css")
+LEAVING = Path(__file__).with_name("learn_page.js")
+"""The script of the page without a side bar."""
 STATIC = Path(streamlit.__file__).parent / "static"
 PAGE = STATIC / "index.html"
 ELEMENTS = (
@@ -68,7 +70,9 @@ def scripts() -> tuple[str, ...]:
 def styled_page(*, bare: bool) -> str:
     """Streamlit's page with the style at the end of its head. bare: without a side bar."""
     head = f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
-    if not bare:
+    if bare:
+        head += f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
+    else:
         head += "".join(map(PRELOAD.format, scripts()))
     page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}</head>", 1)
     return page.replace("<html", "<html data-bare", 1) if bare else page

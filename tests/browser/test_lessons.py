@@ -13,6 +13,9 @@ from tests.browser.test_pages import FITS
 
 MAIN = "[data-testid=stMain]"
 NAMES = list(LESSONS)
+LEFT = "() => document.querySelector('[data-testid=stMain]').getBoundingClientRect().x"
+CLICK = f"link => {{ link.click(); return ({LEFT})() }}"
+"""Where the page begins as soon as the link is clicked, in pixels."""
 
 
 def shows(page: Page, name: str, language: str) -> None:
@@ -54,12 +57,16 @@ def press(page: Page, label: str) -> None:
 
 
 def test_the_link_of_a_lesson_leads_to_what_it_is_about(open_page: OpenPage) -> None:
+    """The side bar has its place from the click on, so that nothing moves when it comes."""
     page = open_page("learn?lesson=granularity&lang=en")
-    page.get_by_role("link", name=text("granularity.link", "en")).click()
+    at_once = page.get_by_role("link", name=text("granularity.link", "en")).evaluate(CLICK)
     page.wait_for_url(re.compile("closer=Granularities"))
     view = page.locator(".st-key-closer")
     expect(view.get_by_role("radio", name="Granularities")).to_be_checked()
     expect(view).to_be_in_viewport()
+    expect(page.get_by_test_id("stSidebar")).to_be_visible()
+    assert page.evaluate(LEFT) == at_once > 200
+    expect(page.locator("html[data-leaves]")).to_have_count(0)
 
 
 def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console: Console) -> None:

@@ -7,7 +7,17 @@ from starlette.testclient import TestClient
 
 from explorer import script
 from explorer.app import LEARN, PAGES
-from explorer.first_paint import ADDRESSES, BARE, ELEMENTS, PAGE, STATIC, STYLE, routes, scripts
+from explorer.first_paint import (
+    ADDRESSES,
+    BARE,
+    ELEMENTS,
+    LEAVING,
+    PAGE,
+    STATIC,
+    STYLE,
+    routes,
+    scripts,
+)
 
 
 def test_every_page_is_streamlits_own_with_style_and_scripts_in_its_head() -> None:
@@ -24,7 +34,8 @@ def test_every_page_is_streamlits_own_with_style_and_scripts_in_its_head() -> No
         assert answer.text == f"{head}<style>{style}</style>{links}</head>{rest}", address
         assert answer.headers["Cache-Control"] == "no-cache", address
     assert BARE == LEARN
-    bare = f"{head}<style>{style}</style></head>{rest}".replace("<html", "<html data-bare")
+    leaving = f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
+    bare = f"{head}<style>{style}</style>{leaving}</head>{rest}".replace("<html", "<html data-bare")
     assert server.get("/learn?lesson=why").text == bare
     assert server.get("/vendor").status_code == 404
 

@@ -1,0 +1,24 @@
+// For the first answer of the page without a side bar: a click on a link to another page gives the side bar its
+// place at once, so that nothing moves later, when the server has sent the side bar.
+const sideBar = () => document.querySelector("[data-testid=stSidebar]")
+
+// A link of a lesson has the parameters alone as its address; it always leads to another page.
+function leaves(event) {
+  const link = event.composedPath().find(each => each instanceof HTMLAnchorElement)
+  const asked = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
+  const here = link && link.origin === location.origin && (!link.target || link.target === "_self")
+  const away = link?.pathname !== location.pathname || link.dataset.testid === "stPageLink-NavLink"
+  return here && asked && away
+}
+
+function giveWay(event) {
+  if (sideBar() || !leaves(event)) return
+  document.documentElement.toggleAttribute("data-leaves", true)
+  new MutationObserver((_changes, watch) => {
+    if (!sideBar()) return
+    watch.disconnect()
+    document.documentElement.removeAttribute("data-leaves")
+  }).observe(document.body, { childList: true, subtree: true })
+}
+
+document.addEventListener("click", giveWay, { capture: true })
