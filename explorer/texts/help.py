@@ -72,7 +72,8 @@ COUNTS = {
     "from the request. Computed.",
     "nonzeros": "The weights, biases and norm parameters that are kept, of all parameters of the "
     "network. Thinned: also without the weights that only read removed filters, as if the network "
-    "were really made narrower. Computed.",
+    "were really made narrower. Computed. Where the network's own code fixes a width, the thinned "
+    "network of the page Export keeps more, and says why.",
     "dense_file": "All weights and buffers as PyTorch stores them, zeros too. Computed.",
     "stored_file": "The smallest of the formats that store only nonzeros and where they stand. "
     "Computed; sparse.safetensors below is compressed as well.",

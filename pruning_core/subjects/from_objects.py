@@ -23,7 +23,14 @@ from pruning_core.subjects.network_notes import (
     notes_on_outputs,
     notes_on_tokens,
 )
-from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
+from pruning_core.subjects.networks import (
+    HALF,
+    cast_hint,
+    model_dtype,
+    own_copy,
+    trial,
+    unwrapped,
+)
 from pruning_core.subjects.options import Options, check_options
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Pair, Samples
@@ -86,7 +93,10 @@ class _Opening:
         splits = self._splits(reader)
         x = _first_samples(splits["train"])[0]
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        out = trial(network, x)
+        try:
+            out = trial(network, x)
+        except PruningError as error:
+            raise PruningError(f"{error}{cast_hint(self.model)}") from error
         notes += notes_on_buffers(hold_changed(network, buffers))
         dataset = self._dataset(network, task, splits, out, tuple(reader.notes))
         if (example := self.options.get("example")) is not None:

@@ -21,6 +21,18 @@ class Failing(nn.Module):
         raise RuntimeError("first line\nand more")
 
 
+class Casting(nn.Module):
+    """Casts its input to the type that its weights have where they are in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(36, 3).bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(x.flatten(1).to(torch.bfloat16))
+        return out
+
+
 class Graph(nn.Module):
     """Adds the neighbours of every sample's parts, by a sparse matrix."""
 
@@ -55,6 +67,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a dict without labels": (
         lambda: workspace(network(), [{"x": x} for x in X]),
         "has the keys x, and none of them",
+    ),
+    "a cast to half precision": (
+        lambda: workspace(Casting(), (X, Y)),
+        "where its code casts to bfloat16, cast to the type of the weights",
     ),
     "a lazy module": (lambda: workspace(nn.LazyLinear(3), (X, Y)), "has no shape yet"),
     "a network on meta": (lambda: workspace(nn.Linear(6, 3, device="meta"), (X, Y)), "no values"),
