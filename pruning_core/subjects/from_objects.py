@@ -25,7 +25,7 @@ from pruning_core.subjects.network_notes import (
 )
 from pruning_core.subjects.networks import (
     HALF,
-    cast_hint,
+    first_trial,
     model_dtype,
     own_copy,
     trial,
@@ -93,10 +93,7 @@ class _Opening:
         splits = self._splits(reader)
         x = _first_samples(splits["train"])[0]
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        try:
-            out = trial(network, x)
-        except PruningError as error:
-            raise PruningError(f"{error}{cast_hint(self.model)}") from error
+        out = first_trial(network, x, self.model)
         notes += notes_on_buffers(hold_changed(network, buffers))
         dataset = self._dataset(network, task, splits, out, tuple(reader.notes))
         if (example := self.options.get("example")) is not None:

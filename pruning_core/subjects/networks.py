@@ -111,16 +111,19 @@ def model_dtype(model: nn.Module) -> torch.dtype | None:
     return next((t.dtype for t in model.parameters() if t.is_floating_point()), None)
 
 
-def cast_hint(model: Any) -> str:
-    """What to add where a network fails in float32; "" where its weights are float32 anyway."""
+def first_trial(network: nn.Module, example: Inputs, model: Any) -> Any:
+    """`trial` of the copy of a model. The error says where float32 weights may be the cause."""
     half = {p.dtype for p in unwrapped(model)[0].parameters()} & set(HALF)
-    if not half:
-        return ""
-    names = " or ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))
-    return (
-        f" Its weights are float32 here: where its code casts to {names}, cast to the type of the "
-        "weights instead."
-    )
+    try:
+        return trial(network, example)
+    except PruningError as error:
+        if not half:
+            raise
+        names = " or ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))
+        raise PruningError(
+            f"{error} Its weights are float32 here: where its code casts to {names}, cast to the "
+            "type of the weights instead."
+        ) from error
 
 
 def trial(model: nn.Module, example: Inputs, given: str = "the first samples") -> Any:
