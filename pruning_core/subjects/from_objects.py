@@ -23,14 +23,7 @@ from pruning_core.subjects.network_notes import (
     notes_on_outputs,
     notes_on_tokens,
 )
-from pruning_core.subjects.networks import (
-    HALF,
-    first_trial,
-    model_dtype,
-    own_copy,
-    trial,
-    unwrapped,
-)
+from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.options import Options, check_options
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Pair, Samples
@@ -93,7 +86,7 @@ class _Opening:
         splits = self._splits(reader)
         x = _first_samples(splits["train"])[0]
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        out = first_trial(network, x, self.model)
+        out = trial(network, x, origin=self.model)
         notes += notes_on_buffers(hold_changed(network, buffers))
         dataset = self._dataset(network, task, splits, out, tuple(reader.notes))
         if (example := self.options.get("example")) is not None:

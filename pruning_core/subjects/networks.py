@@ -111,12 +111,19 @@ def model_dtype(model: nn.Module) -> torch.dtype | None:
     return next((t.dtype for t in model.parameters() if t.is_floating_point()), None)
 
 
-def first_trial(network: nn.Module, example: Inputs, model: Any) -> Any:
-    """`trial` of the copy of a model. The error says where float32 weights may be the cause."""
-    half = {p.dtype for p in unwrapped(model)[0].parameters()} & set(HALF)
+def trial(
+    model: nn.Module, example: Inputs, given: str = "the first samples", origin: Any = None
+) -> Any:
+    """The network's output for an example. Raises PruningError, with file and line, if it fails.
+
+    given: what the example is, for the error message. origin: what the network is a copy of; the
+    message then says where float32 weights may be the cause.
+    """
     try:
-        return trial(network, example)
+        with user_code(f"The network on {given}"), torch.inference_mode():
+            return call(model, example)
     except PruningError as error:
+        half = {p.dtype for p in unwrapped(origin)[0].parameters()} & set(HALF) if origin else None
         if not half:
             raise
         names = " or ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))
@@ -124,12 +131,3 @@ def first_trial(network: nn.Module, example: Inputs, model: Any) -> Any:
             f"{error} Its weights are float32 here: where its code casts to {names}, cast to the "
             "type of the weights instead."
         ) from error
-
-
-def trial(model: nn.Module, example: Inputs, given: str = "the first samples") -> Any:
-    """The network's output for an example. Raises PruningError, with file and line, if it fails.
-
-    given: what the example is, for the error message.
-    """
-    with user_code(f"The network on {given}"), torch.inference_mode():
-        return call(model, example)
