@@ -11,7 +11,8 @@ from pruning_core.workspaces import datasets_of, known_datasets, known_models
 def show_unavailable(plan: Plan) -> None:
     """Names the images that the network can be opened with, and shows the buttons."""
     usable = datasets_of(plan.model)
-    st.markdown(_usable_images(plan.model, usable))
+    if usable != (plan.dataset,):  # the only images, and the network could not be opened with them
+        st.markdown(_usable_images(plan.model, usable))
     with st.container(horizontal=True):
         _buttons(plan, usable)
 

@@ -51,6 +51,15 @@ def test_a_subject_that_fails_leaves_the_rest_usable(open_view: Callable[..., Ap
     assert at.query_params["dataset"] == "pictures_data"
 
 
+def test_a_network_that_cannot_be_opened_is_not_said_to_open_with_its_only_data(
+    open_view: Callable[..., AppTest],
+) -> None:
+    at = open_view("explore", model="broken", dataset="broken_data")
+    assert at.main.error
+    assert not any("can be opened" in text.value for text in at.main.markdown)
+    assert next(button.label for button in at.main.button) == "Try again"
+
+
 def test_an_address_only_selects_among_names(file: Path) -> None:
     known = {"model": tuple(known_models()), "dataset": tuple(known_datasets())}
     for name in ("pages_package.nets:Classifier", str(file), "../pictures", "os:getcwd"):
