@@ -70,11 +70,11 @@ def scripts() -> tuple[str, ...]:
 def styled_page(*, bare: bool) -> str:
     """Streamlit's page with the style at the end of its head. bare: without a side bar."""
     head = f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
+    links = "".join(map(PRELOAD.format, scripts()))
     if bare:
-        head += f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
-    else:
-        head += "".join(map(PRELOAD.format, scripts()))
-    page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}</head>", 1)
+        links = f'<template id="other-pages">{links}</template>'
+        links += f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
+    page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}{links}</head>", 1)
     return page.replace("<html", "<html data-bare", 1) if bare else page
 
 

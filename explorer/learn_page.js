@@ -22,3 +22,5 @@ function giveWay(event) {
 }
 
 document.addEventListener("click", giveWay, { capture: true })
+// The scripts of the other pages' elements, which the first answer names, are loaded after those of this page.
+addEventListener("load", () => document.head.append(document.getElementById("other-pages").content))

@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from explorer.first_paint import scripts
 from explorer.pages.learn.lessons import LESSONS
 from explorer.texts.lessons import Words, text
 from tests.browser.app_page import no_traceback
@@ -57,8 +58,11 @@ def press(page: Page, label: str) -> None:
 
 
 def test_the_link_of_a_lesson_leads_to_what_it_is_about(open_page: OpenPage) -> None:
-    """The side bar has its place from the click on, so that nothing moves when it comes."""
+    """From the click on, the side bar has its place, so that nothing moves when it comes. The
+    scripts of other pages are there before.
+    """
     page = open_page("learn?lesson=granularity&lang=en")
+    expect(page.locator("head > link[fetchpriority=low]")).to_have_count(len(scripts()))
     at_once = page.get_by_role("link", name=text("granularity.link", "en")).evaluate(CLICK)
     page.wait_for_url(re.compile("closer=Granularities"))
     view = page.locator(".st-key-closer")

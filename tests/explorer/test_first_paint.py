@@ -35,7 +35,10 @@ def test_every_page_is_streamlits_own_with_style_and_scripts_in_its_head() -> No
         assert answer.headers["Cache-Control"] == "no-cache", address
     assert BARE == LEARN
     leaving = f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
-    bare = f"{head}<style>{style}</style>{leaving}</head>{rest}".replace("<html", "<html data-bare")
+    later = f'<template id="other-pages">{links}</template>'
+    bare = f"{head}<style>{style}</style>{later}{leaving}</head>{rest}".replace(
+        "<html", "<html data-bare"
+    )
     assert server.get("/learn?lesson=why").text == bare
     assert server.get("/vendor").status_code == 404
 
