@@ -123,7 +123,8 @@ def trial(
         with user_code(f"The network on {given}"), torch.inference_mode():
             return call(model, example)
     except PruningError as error:
-        half = {p.dtype for p in unwrapped(origin)[0].parameters()} & set(HALF) if origin else None
+        own = () if origin is None else unwrapped(origin)[0].parameters()
+        half = {p.dtype for p in own} & set(HALF)
         if not half:
             raise
         names = " or ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))

@@ -1,7 +1,7 @@
 """Sees every read of a weight while a model runs, with or without a call of the weight's module."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -68,13 +68,15 @@ class Read:
 class _Stored:
     """What is known of a storage.
 
-    constant: its values are those of parameters and buffers alone; the input may only choose among
-    them. sources: the weights it is computed from. numbers: for each element of a tensor in the
-    storage the number of its weight among all weights, -1 where it has none; None where it is no
-    weight. flows: the weights whose outputs it holds, changed only value by value or averaged.
+    constant: its values are those of parameters and buffers alone. chosen: the input chooses among
+    them, as among the rows of a table or among experts. sources: the weights it is computed from.
+    numbers: for each element of a tensor in the storage the number of its weight among all weights,
+    -1 where it has none; None where it is no weight. flows: the weights whose outputs it holds,
+    changed only value by value or averaged.
     """
 
     constant: bool = True
+    chosen: bool = False
     sources: frozenset[str] = frozenset()
     numbers: Numbers | None = None
     flows: frozenset[str] = frozenset()
@@ -117,7 +119,7 @@ class WeightReads(OperationMode):
                 by_storage.setdefault(storage(weight), []).append(name)
         for key, names in by_storage.items():
             numbers = self._numbers_of([weights[name] for name in names], names)
-            self._stored[key] = _Stored(True, frozenset(names), numbers)
+            self._stored[key] = _Stored(sources=frozenset(names), numbers=numbers)
         self._fixed = frozenset(by_storage)
         for tensor in filter(_plain, inputs):
             self._stored[storage(tensor)] = _Stored(constant=False)
@@ -179,7 +181,8 @@ class WeightReads(OperationMode):
             self._note_lost(before)
         values = [t for t in given if t.is_floating_point() or operation not in CHOOSING]
         constant = not read and all(before[storage(t)].constant for t in values)
-        self._note_made(func, args, made, before, flows, constant=constant)
+        chosen = any(info.chosen or not info.constant for info in before.values())
+        self._note_made(func, args, made, before, _Stored(constant, chosen, flows=flows))
         return out
 
     def _products(
@@ -203,6 +206,8 @@ class WeightReads(OperationMode):
     def _reads(self, own: _Stored, data: Sequence[_Stored]) -> bool:
         if not all(info.constant for info in data):
             return True
+        if own.chosen or any(info.chosen for info in data):  # a row that is chosen is data
+            return not own.chosen
         others = _joined(info.sources for info in data) & self._layers
         return bool(own.sources & self._layers) and not others
 
@@ -249,19 +254,19 @@ class WeightReads(OperationMode):
         args: tuple[Any, ...],
         made: Sequence[Tensor],
         before: Mapping[int, _Stored],
-        flows: frozenset[str],
-        *,
-        constant: bool,
+        known: _Stored,
     ) -> None:
-        sources = _joined(info.sources for info in before.values()) if constant else frozenset()
+        """known: of the results, without sources and numbers."""
+        if known.constant:
+            known = replace(known, sources=_joined(info.sources for info in before.values()))
         for tensor in made:
             key = storage(tensor)
             if key not in before:
                 self._references.append(StorageWeakRef(tensor.untyped_storage()))
-                numbers = _moved(func, args, tensor, before) if sources else None
-                self._stored[key] = _Stored(constant, sources, numbers, flows)
+                numbers = _moved(func, args, tensor, before) if known.sources else None
+                self._stored[key] = replace(known, numbers=numbers)
             elif func._schema.is_mutable and key not in self._fixed:
-                self._stored[key] = _Stored(constant, sources, None, flows)
+                self._stored[key] = replace(known)
 
 
 @cache

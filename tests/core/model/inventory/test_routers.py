@@ -158,3 +158,26 @@ def test_experts_of_any_size_are_listed_without_a_number_for_each_weight(
             inventory(tower, (16, 8))
     monkeypatch.setattr(reads.WeightReads, "_first", lambda *_: None)
     assert inventory(tower, (16, 8)) == wanted
+
+
+class Looked(nn.Module):
+    """Rows of a bare table, chosen by the input, times bare matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(9, 8))
+        self.place = nn.Parameter(torch.randn(5, 8))
+        self.mix = nn.Parameter(torch.randn(8, 6))
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.table[x] + self.place
+        return self.out((rows @ self.mix).relu().mean(1))
+
+
+def test_rows_that_the_input_chooses_are_data_of_the_next_product() -> None:
+    layers = inventory(Looked(), torch.tensor([[0, 3, 5, 5, 8]]))
+    assert [(layer.name, layer.kind, layer.macs) for layer in layers] == [
+        ("mix", "matrix", 5 * 8 * 6),
+        ("out.weight", "linear", 6 * 3),
+    ]
