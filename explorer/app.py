@@ -1,5 +1,6 @@
 """The app: page settings, navigation, side bar. `script/visit.py` calls `show` in every run."""
 
+import json
 from types import ModuleType
 
 import streamlit as st
@@ -99,6 +100,8 @@ def _selected(shown: list[st.Page]) -> st.Page:
     require_token()  # after the navigation: a link to another page leads there afterwards
     if full:
         show_full(full)
+    title = json.dumps(f"{current.title} · ", ensure_ascii=False)
+    st.html(f"<style>:root {{ --page-title: {title} }}</style>")
     return current
 
 

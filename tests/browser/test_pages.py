@@ -124,6 +124,12 @@ def fits(page: Page, name: str, theme: str, width: int) -> None:
     assert page.evaluate(CLIPPED) == []
 
 
+def is_named(page: Page, title: str) -> None:
+    """The navigation says which page is shown: its link, or the menu that holds its link."""
+    menu = page.get_by_role("button", name=f"{title} · ")
+    expect(page.get_by_role("link", name=title, exact=True).or_(menu)).to_be_visible()
+
+
 def fits_wide_and_narrow(page: Page, title: str) -> None:
     """And is accessible in both themes. The side bar is the same on all pages: looked at once.
 
@@ -136,6 +142,7 @@ def fits_wide_and_narrow(page: Page, title: str) -> None:
     fits(page, name, first, 1440)
     accessible(page, within=part)
     fits(page, name, second, 800)
+    is_named(page, title)
     if title == "Explore":
         rows = Counter(page.get_by_test_id("stMetric").evaluate_all(LINES)).values()
         assert len(set(rows)) == 1, "a card is alone in its row"
