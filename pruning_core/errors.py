@@ -1,8 +1,10 @@
 """The errors that the project raises on purpose, and the texts that their messages share."""
 
+import re
 from collections.abc import Sequence
 from types import NoneType
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MAX_MESSAGE = 1500
 
 
@@ -72,8 +74,15 @@ def shortened(names: Sequence[str], shown: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has no message."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """The first line of an error's message, or its type where it has no message.
+
+    Without the codes that colour a text in a terminal.
+
+    >>> first_line(ValueError("\\x1b[96mNo such\\x1b[0m file\\nand more"))
+    'No such file'
+    """
+    text = COLOURS.sub("", str(error)).strip()
+    return (text or type(error).__name__).splitlines()[0]
 
 
 def first_sentence(error: BaseException) -> str:

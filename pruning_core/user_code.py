@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pruning_core.errors import Cancelled, PruningError
+from pruning_core.errors import COLOURS, Cancelled, PruningError, first_line
 
 OBJECT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 """package.module:name, or package.module:Class.name."""
@@ -46,8 +46,8 @@ def error_words(error: BaseException) -> str:
     The line is the last one in code outside of this package and of the installed ones; without
     such a line, it is the line that raised the error.
     """
-    lines = str(error).strip().splitlines()
-    message = f": {lines[0][:LONGEST_MESSAGE].rstrip('. ')}" if lines else ""
+    has_message = bool(COLOURS.sub("", str(error)).strip())
+    message = f": {first_line(error)[:LONGEST_MESSAGE].rstrip('. ')}" if has_message else ""
     if isinstance(error, SyntaxError):
         message = f": {error.msg}"
     kind = type(error).__name__

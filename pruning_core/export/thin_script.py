@@ -132,7 +132,7 @@ def subject_file(plan: Plan, space: Workspace) -> str:
         own["task"] = data.task.name
     else:
         raise PruningError(
-            f"{SUBJECT} is not written: how a program reads {plan.dataset} is not known. Write a "
+            f"{SUBJECT} is not written: how a program reads {data.name} is not known. Write a "
             f'subject file with model = "{own["model"]}" and your data.'
         )
     if data.classes and data.task.name == CLASSIFICATION.name:

@@ -90,7 +90,7 @@ def test_a_network_given_as_an_object_gets_a_script_that_asks_for_its_lines() ->
     x = torch.rand(20, 1, 8, 8)
     y = torch.arange(20) % 2
     parts = (nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 2))
-    space = workspace(nn.Sequential(*parts), train=(x, y), test=(x, y))
+    space = workspace(nn.Sequential(*parts), train=(x, y), test=(x, y), data="flowers")
     plan = Plan(granularity="filter", sparsity=0.5, probe=10)
     *_, made = export_thinned(plan, space)
     assert isinstance(made, ThinnedExport)
@@ -98,3 +98,5 @@ def test_a_network_given_as_an_object_gets_a_script_that_asks_for_its_lines() ->
     compile(script, "build_thinned.py", "exec")
     assert "Write the line that builds your network here" in script
     assert "what you gave as test= to workspace()" in script
+    (missing,) = [text for text in made.left_out if "thinned.toml" in text]
+    assert "how a program reads flowers is not known" in missing

@@ -18,7 +18,7 @@ class Failing(nn.Module):
         self.head = nn.Linear(36, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        raise RuntimeError("first line\nand more")
+        raise RuntimeError("\x1b[96mfirst\x1b[0m line\nand more")
 
 
 class Casting(nn.Module):
