@@ -21,7 +21,7 @@ from pruning_core.subjects.network_notes import (
     notes_on_chance,
     notes_on_frozen,
     notes_on_outputs,
-    notes_on_tokens,
+    notes_on_task,
 )
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.options import Options, check_options
@@ -199,8 +199,8 @@ class _Opening:
             if self.given[part] is not None
         }
         notes += notes_on_outputs(out, task) + notes_on_chance(judged, again["train"])
-        first, targets = _first_samples(splits["train"])
-        notes += notes_on_tokens(first, targets, task)
+        notes += notes_on_task(network, splits["train"], task, again["train"])
+        first = _first_samples(splits["train"])[0]
         return Dataset(
             self.options.get("data", "data"),
             names,

@@ -8,8 +8,13 @@ from torch import Tensor, nn
 
 from pruning_core.model.inventory import answers
 from pruning_core.model.model_io import input_tensors
-from pruning_core.tasks import LanguageModel, Task
+from pruning_core.subjects.networks import trial
+from pruning_core.subjects.samples import ItemSplit, Samples
+from pruning_core.tasks import Labels, LanguageModel, Task
 from pruning_core.types import Inputs
+
+SAMPLES_TRIED = 16
+"""Samples whose outputs are looked at: a few logits may all be between 0 and 1 by chance."""
 
 
 def notes_on_buffers(changed: Sequence[str]) -> tuple[str, ...]:
@@ -45,7 +50,45 @@ def notes_on_frozen(network: nn.Module) -> tuple[str, ...]:
     )
 
 
-def notes_on_tokens(x: Inputs, targets: Tensor, task: Task) -> tuple[str, ...]:
+def notes_on_task(
+    network: nn.Module, train: Samples | ItemSplit, task: Task, judged: Tensor
+) -> tuple[str, ...]:
+    """Notes where the network or the targets are usually made for another task.
+
+    judged: the outputs for the first samples of train.
+    """
+    count = min(SAMPLES_TRIED, len(train)) if isinstance(task, Labels) else len(judged)
+    x, targets = next(train.subset(range(count)).batches(count))
+    notes = _notes_on_tokens(x, targets, task)
+    if not task.gives_logits:
+        return notes
+    outputs = task.outputs(trial(network, x)) if isinstance(task, Labels) else judged
+    return notes + _notes_on_probabilities(outputs, task)
+
+
+def _notes_on_probabilities(outputs: Tensor, task: Task) -> tuple[str, ...]:
+    """A note where the outputs are not logits, but what softmax or sigmoid makes of them."""
+    if bool((outputs < 0).any()):
+        return ()
+    if isinstance(task, Labels):
+        if bool((outputs > 1).any()):
+            return ()
+        return (
+            f"All outputs for the first {len(outputs)} samples are between 0 and 1, and the task "
+            f"{task.name} reads logits, which mean yes above 0: leave a sigmoid at the end of the "
+            "network out.",
+        )
+    sums = outputs.sum(-1 if isinstance(task, LanguageModel) else 1)
+    if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        return ()
+    return (
+        f"The network gives probabilities, which add up to 1, and the task {task.name} reads "
+        "logits: leave the softmax at the end of the network out, or the loss is that of a second "
+        "softmax.",
+    )
+
+
+def _notes_on_tokens(x: Inputs, targets: Tensor, task: Task) -> tuple[str, ...]:
     """A note where the targets of a language model are not moved once, but twice or never."""
     tokens = input_tensors(x)[0]
     if not isinstance(task, LanguageModel) or task.dense_answers or tokens.shape != targets.shape:

@@ -162,6 +162,31 @@ def test_tokens_that_the_task_moves_twice_or_never_are_noted() -> None:
         assert [note.endswith(word) for note in notes if "choose" in note] == [True] * bool(word)
 
 
+def test_probabilities_in_place_of_logits_are_noted() -> None:
+    """Of a sigmoid every answer would be yes; after a softmax, the loss is another one."""
+    one = nn.Linear(6, 1)
+    two = nn.Linear(6, 2)
+    conv = nn.Conv2d(1, 3, 1)
+    picture = nn.Sequential(nn.Unflatten(1, (1, 2, 3)), conv)
+    for bias in (one.bias, two.bias, conv.bias):
+        assert bias is not None
+        nn.init.constant_(bias, -3.0)
+    yes = torch.arange(len(X))[:, None] % 2
+    pixels = yes[..., None].expand(-1, 2, 3)
+    for model, last, task, y, word in (
+        (one, nn.Sigmoid(), "binary", yes[:, 0], "leave a sigmoid"),
+        (two, nn.Sigmoid(), "multi_label", yes.expand(-1, 2), "leave a sigmoid"),
+        (two, nn.Softmax(1), "classification", yes[:, 0], "leave the softmax"),
+        (picture, nn.Softmax(1), "segmentation", pixels, "leave the softmax"),
+        (two, nn.LogSoftmax(1), "classification", yes[:, 0], ""),
+        (two, nn.Sigmoid(), "regression", yes.expand(-1, 2).float(), ""),
+    ):
+        for network, expected in ((nn.Sequential(model, last), word), (model, "")):
+            space = workspace(network, (X, y), test=(X, y), task=task)
+            notes = [note for note in space.notes if "leave" in note]
+            assert [expected in note for note in notes] == [True] * bool(expected), task
+
+
 def test_synflow_reads_the_outputs_of_the_task() -> None:
     task = Named(name="named", label="Named")
     space = opened(Two(), task=task)
