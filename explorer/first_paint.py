@@ -20,8 +20,8 @@ ADDRESSES = ("", "sensitivity", "search", "finetune", "flows", "methods", "runs"
 BARE = "learn"
 """The path of the page without a side bar."""
 STYLE = Path(__file__).with_name("page.css")
-LEAVING = Path(__file__).with_name("learn_page.js")
-"""The script of the page without a side bar."""
+SCRIPT = Path(__file__).with_name("first_paint.js")
+"""The side bar's place, where a page without one is left."""
 STATIC = Path(streamlit.__file__).parent / "static"
 PAGE = STATIC / "index.html"
 ELEMENTS = (
@@ -73,7 +73,7 @@ def styled_page(*, bare: bool) -> str:
     links = "".join(map(PRELOAD.format, scripts()))
     if bare:
         links = f'<template id="other-pages">{links}</template>'
-        links += f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
+    links += f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}{links}</head>", 1)
     return page.replace("<html", "<html data-bare", 1) if bare else page
 

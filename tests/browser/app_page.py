@@ -6,6 +6,10 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Console, settled
 
+LEFT = "() => document.querySelector('[data-testid=stMain]').getBoundingClientRect().x"
+CLICK = f"link => {{ link.click(); return ({LEFT})() }}"
+"""Where the page begins as soon as the link is clicked, in pixels."""
+
 
 def leave(page: Page, address: str) -> None:
     """Waits until the address is another one."""
@@ -64,6 +68,18 @@ def go(page: Page, title: str) -> None:
         menu.click()
         page.get_by_role("menuitem", name=title).click()
     settled(page)
+
+
+def leave_bare(page: Page, link: Locator) -> None:
+    """From a page without a side bar, by a link: the side bar has its place from the click on, so
+    that nothing moves when it comes.
+    """
+    expect(page.get_by_test_id("stSidebar")).to_have_count(0)
+    at_once = link.evaluate(CLICK)
+    expect(page.get_by_test_id("stSidebar")).to_be_visible()
+    settled(page)
+    assert page.evaluate(LEFT) == at_once > 200
+    expect(page.locator("html[data-leaves]")).to_have_count(0)
 
 
 def card(page: Page, label: str) -> Locator:

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from explorer.charts.patterns import flat_png
 from explorer.charts.raster import data_uri
 from explorer.session.axis_forms import families
-from tests.browser.app_page import card, go, no_traceback, pick
+from tests.browser.app_page import card, go, leave_bare, no_traceback, pick
 from tests.browser.audit import CONTRAST, MOST_SHIFT, accessible, moved
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
 
@@ -174,7 +174,7 @@ def changed_forms_kept_their_values(page: Page) -> None:
     """In a wide window; all pages were reached from a narrow one before."""
     settled(dressed(page, "light", 1440))
     the_focus_of_a_link_to_a_page_is_visible(page)
-    go(page, "Sensitivity")  # not measured: Learn has no side bar, and one comes
+    leave_bare(page, page.get_by_role("link", name="Sensitivity"))
     expect(field(page, "tied")).not_to_be_checked()
     switch(page, "Fine-tune & compare")
     shows(page, TRAINING | {"tune_epochs": "4"})

@@ -11,8 +11,8 @@ from explorer.first_paint import (
     ADDRESSES,
     BARE,
     ELEMENTS,
-    LEAVING,
     PAGE,
+    SCRIPT,
     STATIC,
     STYLE,
     routes,
@@ -29,14 +29,14 @@ def test_every_page_is_streamlits_own_with_style_and_scripts_in_its_head() -> No
         f'<link rel="modulepreload" crossorigin fetchpriority="low" href="./{file}">'
         for file in scripts()
     )
+    script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     for address in ADDRESSES:
         answer = server.get(f"/{address}?sparsity=0.5")
-        assert answer.text == f"{head}<style>{style}</style>{links}</head>{rest}", address
+        assert answer.text == f"{head}<style>{style}</style>{links}{script}</head>{rest}", address
         assert answer.headers["Cache-Control"] == "no-cache", address
     assert BARE == LEARN
-    leaving = f"<script>{LEAVING.read_text(encoding='utf-8')}</script>"
     later = f'<template id="other-pages">{links}</template>'
-    bare = f"{head}<style>{style}</style>{later}{leaving}</head>{rest}".replace(
+    bare = f"{head}<style>{style}</style>{later}{script}</head>{rest}".replace(
         "<html", "<html data-bare"
     )
     assert server.get("/learn?lesson=why").text == bare

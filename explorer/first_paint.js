@@ -1,6 +1,9 @@
-// For the first answer of the page without a side bar: a click on a link to another page gives the side bar its
-// place at once, so that nothing moves later, when the server has sent the side bar.
+// Where no side bar is shown, a click on a link to another page gives it its place at once, so that nothing moves
+// later, when the server has sent the side bar.
 const sideBar = () => document.querySelector("[data-testid=stSidebar]")
+
+// Streamlit remembers so that the user closed the side bar.
+const closed = () => Object.keys(localStorage).some(key => key.startsWith("stSidebarCollapsed") && localStorage[key] === "true")
 
 // A link of a lesson has the parameters alone as its address; it always leads to another page.
 function leaves(event) {
@@ -12,7 +15,7 @@ function leaves(event) {
 }
 
 function giveWay(event) {
-  if (sideBar() || !leaves(event)) return
+  if (sideBar() || closed() || !leaves(event)) return
   document.documentElement.toggleAttribute("data-leaves", true)
   new MutationObserver((_changes, watch) => {
     if (!sideBar()) return
@@ -22,5 +25,5 @@ function giveWay(event) {
 }
 
 document.addEventListener("click", giveWay, { capture: true })
-// The scripts of the other pages' elements, which the first answer names, are loaded after those of this page.
-addEventListener("load", () => document.head.append(document.getElementById("other-pages").content))
+// The scripts of the other pages' elements, which the first answer of such a page names, are loaded after its own.
+addEventListener("load", () => document.head.append(document.getElementById("other-pages")?.content ?? ""))
