@@ -71,6 +71,20 @@ RUN_IT = N_(
     "Run `python load_masks.py`. Its first lines say which files it needs beside it. It does not "
     "import this package."
 )
+SNIPPET = """\
+from safetensors.torch import load_file
+
+model.load_state_dict(load_file("weights.safetensors"))
+masks = load_file("masks.safetensors")
+
+def hold():
+    for name, mask in masks.items():
+        model.get_parameter(name).data.mul_(mask)
+"""
+USE_IT = N_(
+    "`model` is your own network. Removed weights are zero in the file. To train further, call "
+    "`hold()` after each step of the optimizer: they stay zero."
+)
 QUIET: dict[str, Any] = {
     "delta_color": "off",
     "delta_arrow": "off",
@@ -116,6 +130,7 @@ def render(plan: Plan, space: Workspace) -> None:
     with halves.cell():
         _downloads(files)
     with halves.cell():
+        _snippet()
         _script(files)
         output = st.container()
     _upload()
@@ -239,6 +254,13 @@ def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
         help=interval_help(task),
         **QUIET,
     )
+
+
+def _snippet() -> None:
+    """How the two main files are used without this package."""
+    st.subheader(_("Use it in your project"), anchor=False)
+    st.code(SNIPPET, language="python", wrap_lines=True)
+    st.caption(_(USE_IT))
 
 
 def _script(files: Files) -> None:

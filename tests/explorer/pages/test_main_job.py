@@ -61,7 +61,7 @@ def test_the_main_job(open_view: Open, until: Until, tmp_path: Path) -> None:
     at = open_view("export", **chosen)
     assert LAYER in dict(Plan.from_json(at.session_state["_plan"]).overrides)
     assert "1 epoch after each pruning step" in text(at)
-    assert "weights.safetensors" in at.main.code[0].value
+    assert "weights.safetensors" in at.main.code[1].value
     line = printed(at, tmp_path)
-    assert line == at.main.code[1].value
+    assert line == at.main.code[2].value
     assert line.startswith("accuracy ")

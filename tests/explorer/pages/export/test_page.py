@@ -6,8 +6,10 @@ import runpy
 import sys
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +20,13 @@ from streamlit.testing.v1 import AppTest
 from explorer.pages.export import page as export
 from explorer.pages.export.downloads import NAMES, Files
 from explorer.session import cache
-from explorer.texts.formats import percent
+from explorer.texts.formats import percent, value_text
 from pruning_core.compress.sparse_file import read_sparse
 from pruning_core.export import DENSE, script_or_reason, thinned, value_line
 from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.subjects import subject_files
+from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import DataMissing, Finished, PruningError
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
@@ -69,10 +72,32 @@ def test_the_downloaded_script_prints_the_accuracy_of_the_page(
 ) -> None:
     at = open_view("export", **address)
     line = printed(files_shown(at), tmp_path, capsys)
-    assert line == at.main.code[1].value
-    assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
+    _snippet, script, expected = at.main.code
+    assert line == expected.value
+    assert value_text(float(line.split()[1]), CLASSIFICATION) == metric(at, "Accuracy · measured")
     assert "Run `python load_masks.py`" in text(at)
-    assert at.main.code[0].value.strip() == (tmp_path / "load_masks.py").read_text().strip()
+    assert script.value.strip() == (tmp_path / "load_masks.py").read_text().strip()
+
+
+def test_the_snippet_puts_weights_and_masks_into_a_network_of_ones_own(
+    open_view: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = open_view("export", sparsity="0.7")
+    files = files_shown(at)
+    for name in ("weights.safetensors", "masks.safetensors"):
+        (tmp_path / name).write_bytes(files.make(name))
+    monkeypatch.chdir(tmp_path)
+    own = deepcopy(cache.workspace("lenet5", "digits").model)
+    names: dict[str, Any] = {"model": own}
+    exec(at.main.code[0].value, names)
+    pruned = load(files.make("weights.safetensors"))
+    assert all(torch.equal(tensor, pruned[name]) for name, tensor in own.state_dict().items())
+    for parameter in own.parameters():
+        parameter.data.add_(1)
+    names["hold"]()
+    masks = load(files.make("masks.safetensors"))
+    assert all(not own.get_parameter(name).data[~mask].any() for name, mask in masks.items())
+    assert all(own.get_parameter(name).data[mask].any() for name, mask in masks.items())
 
 
 def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(
@@ -84,7 +109,7 @@ def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(
     at = open_view("export", sparsity="0.8", fine_tune="epochs~1~batch_size~32")
     assert "1 epoch after each pruning step" in text(at)
     line = printed(files_shown(at, tuned=True), tmp_path, capsys)
-    assert line == at.main.code[1].value
+    assert line == at.main.code[2].value
     assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
     base = open_view(
         "export", sparsity="0.8", fine_tune="epochs~1~batch_size~32", export_weights=export.BASE
