@@ -179,7 +179,7 @@ def test_the_script_prints_the_measured_value_for_every_form_of_data(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = {}
-    plan = Plan(granularity="filter", sparsity=0.3, fine_tune=TrainConfig(epochs=0))
+    plan = Plan(granularity="filter", sparsity=0.5, fine_tune=TrainConfig(epochs=0))
     with subject_files([file]):
         by_torch = open_workspace(NAMES[0], f"{NAMES[0]}_data").notes
         assert any("torch's masks of 1 weight" in note for note in by_torch)
