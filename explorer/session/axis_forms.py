@@ -14,7 +14,7 @@ from pruning_core.plan import Plan
 from pruning_core.schedule import MAX_ROUNDS, SCHEDULES, schedule
 from pruning_core.workspaces import Workspace
 
-UNAVAILABLE = N_(" · not possible here")
+UNAVAILABLE = N_(" · unusable")
 """Added to the label of an entry that the network cannot use."""
 SIZED = {"n_of_m": ("N:M", "2:4"), "block": (N_("Block"), "block:4x4")}
 """Families of granularities with sizes: label, and the granularity that is chosen first."""
