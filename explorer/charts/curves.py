@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import LINE, finish, label_ends, level, percent
+from explorer.charts.style import LINE, finish, label_ends, level, log_where_wide, percent
 from explorer.texts.formats import axis_title, scale, signed, value_text
 from explorer.texts.translate import _, from_core, n_
 from pruning_core.sensitivity.preview_bands import Band
@@ -157,8 +157,8 @@ def _styles(curves: Mapping[str, Curve], focus: str | None, total: int = 0) -> d
     }
     steepest = sorted(worst, key=worst.__getitem__)[:NAMED]
     count = max(total, len(curves))
-    colours = LAYERS if count <= len(LAYERS) else between(DEPTH, count)
-    looks = zip(curves, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
+    colours = cycle(LAYERS if count <= len(LAYERS) else between(DEPTH, count))
+    looks = zip(curves, colours, cycle(DASHES), cycle(MARKS), strict=False)
     return {
         name: _Style(
             colour=colour,
@@ -186,19 +186,18 @@ def _finish(
         value = value_text(baseline, task) if is_value else f"{baseline:.3f}"
         level(figure, _scaled(baseline, measure, task), _("dense {value}", value=value), BASELINE)
     figure.update_xaxes(title_text=_("sparsity of the layer, %"), range=[-2, 102])
-    figure.update_yaxes(
-        title_text=axis_title(task) if is_value else _("mean loss"), rangemode="tozero"
-    )
+    named = axis_title(task) if is_value else _("mean loss")
+    figure.update_yaxes(title_text=named, rangemode="tozero")
+    if not task.percent:
+        log_where_wide(figure)
     _fold_others(figure, styles)
     finish(figure, sentence, 440, f"sensitivity {measure}")
-    label_ends(
-        figure,
-        [
-            (name, 100 * curves[name][-1].sparsity, _values(curves[name], measure)[-1], look.colour)
-            for name, look in styles.items()
-            if look.named
-        ],
-    )
+    ends = [
+        (name, 100 * curves[name][-1].sparsity, _values(curves[name], measure)[-1], look.colour)
+        for name, look in styles.items()
+        if look.named
+    ]
+    label_ends(figure, ends)
     return figure
 
 

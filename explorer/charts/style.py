@@ -12,6 +12,8 @@ from explorer.texts.translate import N_, _
 from pruning_core.types import Evaluation
 
 CLEAR = "rgba(0, 0, 0, 0)"
+WIDE = 100.0
+"""An axis whose largest value is more than so many times the smallest one is logarithmic."""
 MAX_TICKS = 16
 """An axis of at most so many whole numbers has a tick for each."""
 TOP = 28
@@ -78,6 +80,26 @@ def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.F
     return figure
 
 
+def log_where_wide(figure: go.Figure) -> bool:
+    """Makes the y axis logarithmic where the largest value is over `WIDE` times the smallest.
+
+    True where it does. Call it after `level` and before `label_ends`.
+    """
+    values = _finite_values(figure)
+    if not values or min(values) <= 0 or max(values) <= WIDE * min(values):
+        return False
+    figure.update_yaxes(type="log", rangemode="normal")
+    for note in figure.layout.annotations:
+        if note.yref == "y":
+            note.y = math.log10(note.y)
+    return True
+
+
+def _finite_values(figure: go.Figure) -> list[float]:
+    drawn = (y for trace in figure.data if trace.y is not None for y in trace.y)
+    return [float(y) for y in drawn if y is not None and math.isfinite(y)]
+
+
 def label_ends(
     figure: go.Figure, ends: Sequence[tuple[str, float, float, str]], *, log: bool = False
 ) -> None:
@@ -87,12 +109,14 @@ def label_ends(
 
     ends: name, x, y and colour of each curve; log: the x axis is logarithmic.
     """
-    values = [y for trace in figure.data if trace.y is not None for y in trace.y if y is not None]
-    top = max(values, default=1.0)
-    gap = 0.05 * (top - min(0.0, min(values, default=0.0)))
+    log_y = figure.layout.yaxis.type == "log"
+    heights = [math.log10(y) if log_y else y for y in _finite_values(figure)]
+    top = max(heights, default=1.0)
+    bottom = min(heights, default=0.0)
+    gap = 0.05 * (top - (bottom if log_y else min(0.0, bottom)))
     place = top + 2 * gap
     for name, x, y, colour in sorted(ends, key=lambda end: -end[2]):
-        place = min(y, place - gap)
+        place = min(math.log10(y) if log_y else y, place - gap)
         figure.add_annotation(
             text=name,
             x=math.log10(x) if log else x,

@@ -1,5 +1,6 @@
 """The sensitivity curves of the layers: order, bands, marks and hover texts."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from explorer import charts
 from pruning_core.sensitivity.preview_bands import Band
+from pruning_core.tasks.positions import LanguageModel
 from pruning_core.types import SensitivityPoint
 from tests.explorer.charts.example_data import band, points, trace
 
@@ -25,6 +27,29 @@ def test_sensitivity_curves_are_sorted_and_have_bands_and_marks() -> None:
     assert figure.layout.annotations[0].text == "dense 90.0%"
     assert trace(figure, "l0").marker.symbol != curve.marker.symbol
     assert trace(figure, "l0").line.dash != curve.line.dash
+
+
+def test_values_that_differ_by_decades_have_a_logarithmic_axis() -> None:
+    values = {0.0: 5.0, 0.4: 50.0, 0.8: 5e4}
+    wide = [
+        replace(
+            point,
+            value=values[point.sparsity],
+            change=values[point.sparsity] - 5,
+            change_interval=(values[point.sparsity] - 5.1, values[point.sparsity] - 4.9),
+            task=LanguageModel(),
+        )
+        for point in points(1)
+    ]
+    figure = charts.sensitivity_curves(wide, 5.0)
+    assert figure.layout.yaxis.type == "log"
+    dense, end = figure.layout.annotations
+    assert dense.y == pytest.approx(math.log10(5))
+    assert end.y == pytest.approx(math.log10(5e4))
+    assert figure.layout.shapes[0].y0 == pytest.approx(5)
+    near = charts.sensitivity_curves([p for p in wide if p.sparsity < 0.8], 5.0)
+    assert near.layout.yaxis.type is None
+    assert charts.sensitivity_curves(points(2), 0.9).layout.yaxis.type is None
 
 
 def test_bands_stay_within_the_range_of_the_value() -> None:
