@@ -73,10 +73,6 @@ def value_text(value: float, task: Task) -> str:
     return f"{text}%"
 
 
-rounded_text = value_text
-"""The name that the page Explore uses."""
-
-
 def title(task: Task) -> str:
     """What the task's value is called at the start of a line: "Accuracy"."""
     label = from_core(task.value_label)

@@ -29,7 +29,7 @@ from explorer.session.notices import plain, show_errors
 from explorer.session.page_body import Body, is_alone, page_body, part
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
-from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
+from explorer.texts.formats import change_text, count, interval, percent, value_text, title
 from explorer.texts.glossary_links import with_one_link
 from explorer.texts.help import HELP
 from explorer.texts.task_words import (
@@ -231,10 +231,10 @@ def _accuracy(
     difference = changed(dense, now)
     place.metric(
         _("{value} · measured", value=title(task)),
-        rounded_text(now.value, task),
+        value_text(now.value, task),
         change_words(now.value - dense.value, task),
         delta_color=delta_color(difference, task),
-        delta_description=_("from {value} dense", value=rounded_text(dense.value, task)),
+        delta_description=_("from {value} dense", value=value_text(dense.value, task)),
         help=with_one_link(value_help(task), interval_help(task)),
     )
     low, high = (change_text(end, task) for end in difference.interval)
