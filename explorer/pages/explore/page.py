@@ -29,7 +29,7 @@ from explorer.session.notices import plain, show_errors
 from explorer.session.page_body import Body, is_alone, page_body, part
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
-from explorer.texts.formats import change_text, count, interval, percent, value_text, title
+from explorer.texts.formats import change_text, count, interval, percent, title, value_text
 from explorer.texts.glossary_links import with_one_link
 from explorer.texts.help import HELP
 from explorer.texts.task_words import (
