@@ -46,12 +46,10 @@ class Body:
     """What shows the ratios and the sparsity on a page.
 
     part: the key of the part that shows them; more: does anything else show them at the moment?
-    begin: called before the part is drawn, to compute beside it.
     """
 
     part: str
     more: Callable[[], bool]
-    begin: Callable[[Plan, Workspace], object]
 
 
 def page_body(shows_ratios: Body) -> Callable[[Draw], Draw]:
@@ -147,7 +145,6 @@ def change_and_draw(
         st.rerun()
     if state.selected_layer() != layer or body.more():
         st.rerun(BODY)
-    body.begin(cache.runnable_plan(state.plan(), space)[0], space)
     if slider:
         st.rerun(body.part)
 

@@ -1,8 +1,6 @@
 """The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future
-from contextlib import suppress
 from typing import NamedTuple
 
 import streamlit as st
@@ -86,18 +84,10 @@ class Measured(NamedTuple):
     repaired: DeltaGenerator | None
 
 
-def _measuring(plan: Plan, space: Workspace) -> Future[Evaluation]:
-    """Measures the value beside what is drawn meanwhile.
-
-    The counts, which the page shows too, are computed before: side by side, both would take several
-    times as long, because each small step waits for Python's lock. An error is raised by the
-    future, and where the page is drawn.
-    """
-    if not cache.prunable(plan, space)[0]:
-        return beside(cache.dense_accuracy, plan, space)
-    with suppress(PruningError):
-        cache.report(plan, space)
-    return beside(cache.accuracy, plan, space)
+def _measure(plan: Plan, space: Workspace) -> Evaluation:
+    """The value of the pruned network, or of the dense one where nothing can be pruned."""
+    measure = cache.accuracy if cache.prunable(plan, space)[0] else cache.dense_accuracy
+    return measure(plan, space)
 
 
 def _more_is_shown() -> bool:
@@ -106,10 +96,10 @@ def _more_is_shown() -> bool:
     return keep_button_changes() or any(state.widget_value(key, None) for key in opened)
 
 
-@page_body(Body(PANELS, _more_is_shown, _measuring))
+@page_body(Body(PANELS, _more_is_shown))
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page: first what no image is needed for, while the value is measured."""
-    measured = _measuring(plan, space)
+    measured = beside(_measure, plan, space)
     prunable, reasons = cache.prunable(plan, space)
     task = space.dataset.task
     show_own_lesson()
@@ -154,16 +144,16 @@ def _rest(space: Workspace) -> None:
 def _panels(plan: Plan, space: Workspace, layer: DeltaGenerator, table: DeltaGenerator) -> Measured:
     """Draws the numbers, the map and the lab, the layer's panel, and the table of layers.
 
-    Alone it waits for the measured value, and draws it too. layer, table: places below.
+    Alone it draws the measured value too. It is measured last: beside the drawing, which is short,
+    both would wait for Python's lock at each small step. layer, table: places below.
     """
-    measured = _measuring(plan, space) if is_alone() else None
     places = _top(plan, space)
     with layer, show_errors():
         layer_panel(plan, space)
     with table, show_errors():
         layer_table(plan, space)
-    if measured is not None:
-        _show_measured(places, plan, space, measured.result())
+    if is_alone():
+        _show_measured(places, plan, space, _measure(plan, space))
     return places
 
 
