@@ -17,7 +17,7 @@ from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan, prunable
 from pruning_core.schedule import SCHEDULES, fractions, schedule
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Dataset, Finished, GroupScores, Masks, Pruned
+from pruning_core.types import Dataset, Finished, GivenMasks, GroupScores, Masks, Pruned
 from pruning_core.workspaces import Workspace
 from tests.cases import check_each
 from tests.core.events import of_kind
@@ -107,7 +107,7 @@ class ScoredPlan(ResolvedPlan):
     def scores(self, model: nn.Module | None = None) -> GroupScores:
         return self.known
 
-    def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
+    def masked_copy(self, masks: GivenMasks, model: nn.Module | None = None) -> nn.Module:
         """The model itself: these tests only check masks."""
         return model or self.space.model
 
