@@ -60,7 +60,7 @@ def tradeoff(
     figure.update_yaxes(title_text=axis_title(task))
     figure.update_layout(showlegend=False)
     finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")
-    label_ends(figure, ends, log=True)
+    label_ends(figure, ends)
     return figure
 
 

@@ -80,19 +80,23 @@ def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.F
     return figure
 
 
-def log_where_wide(figure: go.Figure) -> bool:
+def log_where_wide(figure: go.Figure) -> None:
     """Makes the y axis logarithmic where the largest value is over `WIDE` times the smallest.
 
-    True where it does. Call it after `level` and before `label_ends`.
+    Call it after `level` and before `label_ends`.
     """
     values = _finite_values(figure)
     if not values or min(values) <= 0 or max(values) <= WIDE * min(values):
-        return False
+        return
     figure.update_yaxes(type="log", rangemode="normal")
     for note in figure.layout.annotations:
         if note.yref == "y":
-            note.y = math.log10(note.y)
-    return True
+            note.y = _place(note.y, figure.layout.yaxis)
+
+
+def _place(value: float, axis: Any) -> float:
+    """Where an annotation for the value is on the axis: its logarithm on a logarithmic one."""
+    return math.log10(value) if axis.type == "log" else value
 
 
 def _finite_values(figure: go.Figure) -> list[float]:
@@ -100,26 +104,25 @@ def _finite_values(figure: go.Figure) -> list[float]:
     return [float(y) for y in drawn if y is not None and math.isfinite(y)]
 
 
-def label_ends(
-    figure: go.Figure, ends: Sequence[tuple[str, float, float, str]], *, log: bool = False
-) -> None:
+def label_ends(figure: go.Figure, ends: Sequence[tuple[str, float, float, str]]) -> None:
     """Writes the name of a curve beside its right end, in its colour.
 
     Names that would cover each other move apart. Call it after `finish`.
 
-    ends: name, x, y and colour of each curve; log: the x axis is logarithmic.
+    ends: name, x, y and colour of each curve.
     """
-    log_y = figure.layout.yaxis.type == "log"
-    heights = [math.log10(y) if log_y else y for y in _finite_values(figure)]
+    across = figure.layout.xaxis
+    up = figure.layout.yaxis
+    heights = [_place(y, up) for y in _finite_values(figure)]
     top = max(heights, default=1.0)
     bottom = min(heights, default=0.0)
-    gap = 0.05 * (top - (bottom if log_y else min(0.0, bottom)))
+    gap = 0.05 * (top - (bottom if up.type == "log" else min(0.0, bottom)))
     place = top + 2 * gap
     for name, x, y, colour in sorted(ends, key=lambda end: -end[2]):
-        place = min(math.log10(y) if log_y else y, place - gap)
+        place = min(_place(y, up), place - gap)
         figure.add_annotation(
             text=name,
-            x=math.log10(x) if log else x,
+            x=_place(x, across),
             y=place,
             xanchor="left",
             xshift=9,

@@ -17,18 +17,19 @@ SUFFIX = "_mask"
 """What `torch.nn.utils.prune` adds to a parameter's name."""
 
 
-def by_parameter(given: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
-    """The masks of a file under the names of parameters, as far as these can be told.
+def pruned_names(names: Collection[str]) -> list[str]:
+    """The parameters that `torch.nn.utils.prune` holds as two tensors, name_orig and name_mask."""
+    originals = (name.removesuffix("_orig") for name in names if name.endswith("_orig"))
+    return [name for name in originals if name + SUFFIX in names]
 
-    known: names of the parameters. Of a state_dict with names that end in _orig and _mask, only
-    the masks are taken. The ending _mask and one prefix of all names, such as module., are removed.
+
+def by_parameter(given: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
+    """The masks of a file under the names of parameters, where their own names show which.
+
+    known: names of the parameters. Of a state_dict with `pruned_names` only their masks are taken.
+    The ending _mask and one prefix of all names, such as module., are removed.
     """
-    pairs = {
-        name: mask
-        for name, mask in given.items()
-        if name.endswith(SUFFIX) and f"{name.removesuffix(SUFFIX)}_orig" in given
-    }
-    masks = pairs or given
+    masks = {name + SUFFIX: given[name + SUFFIX] for name in pruned_names(given.keys())} or given
     prefix = _prefix(masks, known)
     return {_plain(name.removeprefix(prefix), known): mask for name, mask in masks.items()}
 

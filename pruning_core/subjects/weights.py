@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.errors import kind_text, shortened
+from pruning_core.model.mask_files import pruned_names
 from pruning_core.model.tensor_files import (
     MAX_BYTES,
     NUMPY,
@@ -91,8 +92,8 @@ def _masked(given: dict[str, Tensor], read: Read) -> tuple[dict[str, Tensor], Re
     """The weights with the masks of `torch.nn.utils.prune` applied, where the file has some."""
     pruned = [
         name
-        for name in (name.removesuffix("_orig") for name in given if name.endswith("_orig"))
-        if f"{name}_mask" in given and given[f"{name}_mask"].shape == given[f"{name}_orig"].shape
+        for name in pruned_names(given.keys())
+        if given[f"{name}_mask"].shape == given[f"{name}_orig"].shape
     ]
     if not pruned:
         return given, read
@@ -136,7 +137,7 @@ def load_weights(model: nn.Module, path: Path) -> Read:
     own = model.state_dict()
     size = sum(value.nbytes for value in own.values() if isinstance(value, Tensor))
     given, read = read_weights(path, max(MAX_BYTES, LARGER * size))
-    if not any(f"{name[:-4]}mask" in own for name in own if name.endswith("_orig")):
+    if not pruned_names(own.keys()):
         given, read = _masked(given, read)  # else the network itself has torch's masks
     given, read = _without_prefix(given, read, own.keys())
     missing = sorted(own.keys() - given.keys())

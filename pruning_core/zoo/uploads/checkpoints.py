@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pruning_core.model.mask_files import pruned_names
 from pruning_core.model.tensor_files import plain_tensor
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads.architectures import AUXILIARY, MAX_PARAMETERS, Built
@@ -234,13 +235,12 @@ def _without_reparametrisation(
     """The tensors with weight_orig * weight_mask as weight, and these masks."""
     plain = dict(tensors)
     masks = {}
-    for name in tensors:
-        own = name.removesuffix("_orig")
-        mask = tensors.get(f"{own}_mask")
-        if own != name and mask is not None and mask.shape == tensors[name].shape:
-            masks[own] = mask != 0
-            plain[own] = plain.pop(name) * masks[own]
-            del plain[f"{own}_mask"]
+    for name in pruned_names(tensors.keys()):
+        mask = tensors[f"{name}_mask"]
+        if mask.shape == tensors[f"{name}_orig"].shape:
+            masks[name] = mask != 0
+            plain[name] = plain.pop(f"{name}_orig") * masks[name]
+            del plain[f"{name}_mask"]
     return plain, masks
 
 
