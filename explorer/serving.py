@@ -31,12 +31,8 @@ METRICS = "/metrics"
 PROTECTED = (METRICS, "/_stcore/metrics")
 """Paths for this machine and for who has the token. Streamlit's own metrics name its caches, and
 take long."""
-SWITCH_SECONDS = 0.0005
-"""After so long a thread that computes in Python lets another one run; usually it is 0.005.
-
-A thread of torch's kernels asks for Python's lock after each of them, hundreds of times for one
-measured value. With 0.005 it waits most of the time for the thread that draws the page.
-"""
+IMPORT_SWITCH_SECONDS = 0.0005
+"""After so long a thread that imports lets another one run; usually it is 0.005."""
 _imported = Event()
 _imported.set()
 UNKNOWN_NAME = (
@@ -110,7 +106,6 @@ async def served(_app: object) -> AsyncIterator[None]:
     set_up_logs()
     if is_json():
         config.set_option("logger.enableRich", False)  # it prints messages of errors
-    sys.setswitchinterval(SWITCH_SECONDS)
     _imported.clear()
     Thread(target=_import_app, daemon=True).start()
     with ExitStack() as stack:
@@ -133,15 +128,19 @@ def wait_for_imports() -> None:
 def _import_app() -> None:
     """Imports what the first visit needs, such as torch, before a browser asks for a page.
 
+    Meanwhile other threads wait less for Python's lock: a browser loads over a hundred scripts.
     Garbage is not collected meanwhile, and modules are left out of it for ever: each full
     collection of them stops everything for 0.1 to 0.2 s.
     """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(IMPORT_SWITCH_SECONDS)
     gc.disable()
     try:
         import_module("explorer.app")
         gc.freeze()
     finally:
         gc.enable()
+        sys.setswitchinterval(usual)
         _imported.set()
 
 
