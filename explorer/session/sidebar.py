@@ -8,6 +8,7 @@ from torch import nn
 
 from explorer.session import cache, state, upload_dialog
 from explorer.session.axis_forms import UNAVAILABLE, granularity_form, ignored_words, schedule_form
+from explorer.session.foldable import foldable
 from explorer.session.idle_choices import (
     decided_by_hand,
     idle_repairs,
@@ -81,7 +82,7 @@ def render(page: str) -> Choice:
     _axis("repair", _("Repair"), REPAIRS, plan, idle_repairs(space), ignored)
     if space is not None and space.removed_at_start:
         _start(plan, space)
-    with st.expander(_("More settings"), icon=":material/tune:"):
+    with foldable(_("More settings"), "more_settings", ":material/tune:"):
         _more_settings(plan, space, ignored)
     if space is not None:
         notes += _warnings(state.drop_unknown_layers(layer.name for layer in space.layers))
@@ -123,7 +124,7 @@ def _open_workspace(plan: Plan) -> Workspace:
 def _reading_notes(space: Workspace) -> None:
     """How a network and data of the user's were read."""
     if space.notes:
-        with st.expander(_("How your network and data were read"), icon=":material/info:"):
+        with foldable(_("How your network and data were read"), "reading_notes", ":material/info:"):
             for sentence in space.notes:
                 st.caption(plain(sentence))
 

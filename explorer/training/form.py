@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer.limits import limits
 from explorer.session import state
+from explorer.session.foldable import foldable
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import OPTIMIZER_LABELS
 from explorer.texts.translate import _, from_core
@@ -37,7 +38,7 @@ def training_form(plan: Plan) -> None:
                 granularity=from_core(g.label),
             )
         )
-    with st.expander(_("More settings"), icon=":material/tune:"):
+    with foldable(_("More settings"), "tune_more", ":material/tune:"):
         _more_settings(plan)
 
 

@@ -1,7 +1,8 @@
 """Parts of the page that are drawn only while they are open."""
 
-import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+
+from explorer.session.foldable import foldable
 
 
 def folded(label: str, key: str, icon: str) -> DeltaGenerator | None:
@@ -9,5 +10,5 @@ def folded(label: str, key: str, icon: str) -> DeltaGenerator | None:
 
     Content of a closed part would be drawn again after every release of a slider.
     """
-    place = st.expander(label, icon=icon, key=key, on_change="rerun")
+    place = foldable(label, key, icon)
     return place if place.open else None

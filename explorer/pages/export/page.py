@@ -16,6 +16,7 @@ from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
 from explorer.session.address_choice import address_choice
 from explorer.session.demo import uploader
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
 from explorer.texts.formats import interval_words, percent, title, value_text
@@ -270,7 +271,7 @@ def _script(files: Files) -> None:
         st.info(plain(files.no_script), icon=":material/info:")
         return
     st.caption(_(RUN_IT))
-    with st.expander("load_masks.py", icon=":material/code:"):
+    with foldable("load_masks.py", "script_shown", ":material/code:"):
         st.code(files.script, language="python", wrap_lines=True)
 
 

@@ -11,6 +11,7 @@ from explorer.charts import alt, storage_bars
 from explorer.charts.storage import times
 from explorer.pages.export.downloads import Files
 from explorer.session import cache, state
+from explorer.session.foldable import foldable
 from explorer.session.notices import show_errors
 from explorer.texts.formats import percent, signed, value_text
 from explorer.texts.help import HELP
@@ -63,7 +64,9 @@ def storage(files: Files, report: Report) -> int | None:
             sizes = (*sizes, *_shared(files, share_bits, index_bits))
     figure = storage_bars(sizes, report.sparsity_masked)
     st.plotly_chart(figure, key="storage_chart", config={"displayModeBar": False}, alt=alt(figure))
-    with st.expander(_("Table, and which program reads each format"), icon=":material/table:"):
+    with foldable(
+        _("Table, and which program reads each format"), "storage_shown", ":material/table:"
+    ):
         st.dataframe(table(sizes), hide_index=True, key="storage_table")
     return share_bits
 

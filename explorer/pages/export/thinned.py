@@ -13,6 +13,7 @@ from explorer.jobs.progress import Progress
 from explorer.pages.export.downloads import Files
 from explorer.pages.export.storage import subject_key
 from explorer.session import cache, state
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
@@ -148,7 +149,7 @@ def _result(files: Files, made: ThinnedExport, known: tuple[str, ...]) -> None:
     figure = width_bars(made.thinned.widths)
     st.plotly_chart(figure, key="thin_widths", config={"displayModeBar": False}, alt=alt(figure))
     if made.thinned.notes:
-        with st.expander(_("Channels that stay as zeros"), icon=":material/notes:"):
+        with foldable(_("Channels that stay as zeros"), "zeros_shown", ":material/notes:"):
             for sentence in made.thinned.notes:
                 st.markdown(f"- {plain(sentence)}")
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import title
 from explorer.texts.plan_words import cut_words, flow_words, tune_words
@@ -182,6 +183,6 @@ def _results(plan: Plan, space: Workspace) -> None:
             icon=":material/history:",
         )
     before_and_after(run.result, space)
-    with st.expander(_("Training curves"), icon=":material/show_chart:", expanded=True):
+    with foldable(_("Training curves"), "curves_shown", ":material/show_chart:", opened=True):
         _curves(run, space, "training_curves")
     what_changed(run.result, then, space)

@@ -18,6 +18,7 @@ from explorer.pages.methods.choices import (
     study_words,
 )
 from explorer.session import state
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import flow_words
@@ -61,7 +62,7 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
     _earlier_studies(base)
     _methods(chosen)
     _repetitions(space, chosen)
-    with st.expander(_("Training of every run"), icon=":material/model_training:"):
+    with foldable(_("Training of every run"), "methods_training", ":material/model_training:"):
         st.caption(
             _(
                 "All runs have the same training settings, which are also those of the other "

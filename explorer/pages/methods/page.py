@@ -16,6 +16,7 @@ from explorer.pages.methods.run import (
     study_progress,
 )
 from explorer.session import cache, state
+from explorer.session.foldable import foldable
 from explorer.session.kept import keeping_note
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
@@ -132,7 +133,7 @@ def _impossible_pairs(asked: Study, space: Workspace) -> None:
     if not pairs:
         return
     label = _("{count} of the pairs cannot prune this network", count=len(pairs))
-    with st.expander(label, icon=":material/block:"):
+    with foldable(label, "impossible_pairs", ":material/block:"):
         rows = [
             {_("Method"): method_name(criterion, granularity, 2), _("Why"): from_core(why)}
             for (criterion, granularity), why in pairs.items()

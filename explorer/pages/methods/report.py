@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer.charts import alt, tradeoff
 from explorer.pages.methods.choices import method_name
+from explorer.session.foldable import foldable
 from explorer.session.state import keep_widget, set_widget, widget_value
 from explorer.texts.formats import change_text, count, in_words, points, scale, title, value_text
 from explorer.texts.help import HELP
@@ -97,7 +98,7 @@ def report(measured: StudyResults) -> None:
             )
         )
     _table(rows)
-    with st.expander(_("What this comparison reports"), icon=":material/fact_check:"):
+    with foldable(_("What this comparison reports"), "methods_checklist", ":material/fact_check:"):
         st.markdown(_checklist(measured))
 
 

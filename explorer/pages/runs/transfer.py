@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.pages.runs.table import select
 from explorer.session import state
 from explorer.session.demo import uploader
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain
 from explorer.texts.translate import _, from_core, n_
 from pruning_core.export.archive import zip_archive
@@ -56,7 +57,7 @@ def _undo(history: History) -> None:
 
 def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]) -> None:
     """Export of the selected runs, or of all that are shown, and import of a zip."""
-    with st.expander(_("Export and import"), icon=":material/import_export:"):
+    with foldable(_("Export and import"), "transfer", ":material/import_export:"):
         runs = list(chosen or shown)
         if runs:
             words = n_(

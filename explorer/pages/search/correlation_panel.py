@@ -13,6 +13,7 @@ from explorer.jobs.progress import Progress
 from explorer.limits import limits
 from explorer.pages.search.run import SearchRequest, SearchRun
 from explorer.session import cache, state
+from explorer.session.foldable import foldable
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
@@ -56,8 +57,8 @@ class CorrelationRequest:
 def correlation_panel(run: SearchRun, plan: Plan, space: Workspace) -> None:
     """Draws the lab of a finished search, folded. plan: its training is used."""
     with (
-        st.expander(
-            _("Correlation lab: is the search's measure right?"), icon=":material/science:"
+        foldable(
+            _("Correlation lab: is the search's measure right?"), "lab_shown", ":material/science:"
         ),
         show_errors(),
     ):

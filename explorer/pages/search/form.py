@@ -13,6 +13,7 @@ from explorer.pages.search.events import search_events
 from explorer.pages.search.run import KIND, SearchRequest, SearchRun, searched_plan
 from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP, entry_help
@@ -59,7 +60,7 @@ def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> N
         _number(row, _("Evaluations"), "evaluations", settings)
         _number(row, _("Seed"), "seed", settings)
         st.caption(from_core(search_method(settings.method).help))
-        with st.expander(_("More settings"), icon=":material/tune:"):
+        with foldable(_("More settings"), "search_more", ":material/tune:"):
             _settings(settings)
             _limits(settings)
         with show_errors():

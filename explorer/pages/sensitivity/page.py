@@ -21,6 +21,7 @@ from explorer.pages.sensitivity.scans import (
 )
 from explorer.session import cache, state
 from explorer.session.address_choice import address_choice
+from explorer.session.foldable import foldable
 from explorer.session.kept import keeping_note
 from explorer.session.notices import show_errors
 from explorer.texts.formats import interval_words, percent, title, value_text
@@ -293,7 +294,7 @@ def _not_prunable(reasons: dict[str, str]) -> None:
     if not reasons:
         return
     heading = n_("{n} layer is not prunable here", "{n} layers are not prunable here", len(reasons))
-    with st.expander(heading, icon=":material/block:"):
+    with foldable(heading, "not_prunable", ":material/block:"):
         st.dataframe(
             [{_("Layer"): name, _("Why"): from_core(why)} for name, why in reasons.items()],
             hide_index=True,

@@ -18,6 +18,7 @@ from explorer.pages.sensitivity.run import (
 )
 from explorer.pages.sensitivity.together import measured_together, together_section
 from explorer.session import cache, state
+from explorer.session.foldable import foldable
 from explorer.session.notices import plain
 from explorer.texts.formats import (
     scale,
@@ -204,7 +205,7 @@ def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
 def _limits() -> Limits:
     """The limits of every layer's ratio."""
     with (
-        st.expander(_("Limits"), icon=":material/vertical_align_center:"),
+        foldable(_("Limits"), "limits_shown", ":material/vertical_align_center:"),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         state.keep_widget("bounds")
