@@ -12,7 +12,6 @@ from explorer.charts.style import (
     finish,
     interval_bars,
     patterned,
-    percent,
     state_label,
     state_look,
     whiskers,
@@ -20,6 +19,7 @@ from explorer.charts.style import (
 from explorer.texts.formats import (
     axis_title,
     change_text,
+    decimal_percent,
     listed,
     points,
     scale,
@@ -106,7 +106,7 @@ def class_change(
         text=[f"{value:+.1f}" for value in change],
         textposition="outside",
         cliponaxis=False,
-        customdata=[[percent(old), percent(new)] for _, old, new in rows],
+        customdata=[[decimal_percent(old), decimal_percent(new)] for _, old, new in rows],
         hovertemplate="<b>%{y}</b><br>"
         + _("{old} before, {new} after", old="%{customdata[0]}", new="%{customdata[1]}")
         + "<extra></extra>",
@@ -154,7 +154,7 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
         error_x=whiskers(spans, scale(task), thickness=1.5, width=3, color=BASELINE),
         customdata=[
             [
-                percent(point.achieved),
+                decimal_percent(point.achieved),
                 value_text(point.value, task),
                 signed(point.change, point.change_interval, task),
             ]

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import LINE, finish, label_ends, level, log_where_wide, percent
-from explorer.texts.formats import axis_title, scale, signed, value_text
+from explorer.charts.style import LINE, finish, label_ends, level, log_where_wide
+from explorer.texts.formats import axis_title, decimal_percent, scale, signed, value_text
 from explorer.texts.translate import _, from_core, n_
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.tasks import CLASSIFICATION, Task
@@ -367,7 +367,7 @@ def _removed(point: SensitivityPoint | Band) -> str:
     if point.no_op:
         why = from_core(point.why) if point.why else _("the ratio is less than one group")
         return _("nothing removed: {reason}", reason=why)
-    return _("{ratio} removed", ratio=percent(point.achieved))
+    return _("{ratio} removed", ratio=decimal_percent(point.achieved))
 
 
 def _add_chosen(
@@ -379,7 +379,7 @@ def _add_chosen(
     style: _Style,
 ) -> None:
     """A circle on the curve at the ratio of the layer, interpolated linearly."""
-    chosen = _("chosen {ratio}", ratio=percent(ratio))
+    chosen = _("chosen {ratio}", ratio=decimal_percent(ratio))
     y = float(np.interp(100 * ratio, _sparsities(curve), _values(curve, measure)))
     figure.add_scatter(
         x=[100 * ratio],

@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import translucent
-from explorer.charts.style import finish, percent, state_label, state_look
-from explorer.texts.formats import listed
+from explorer.charts.style import finish, state_label, state_look
+from explorer.texts.formats import decimal_percent, listed
 from explorer.texts.translate import _
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -38,7 +38,7 @@ def weight_histograms(
             line={"color": colour, "width": 2, "shape": "vh", "dash": dash},
             fill="tozeroy",
             fillcolor=translucent(colour, 0.12),
-            name=_("{state}, {share} zeros", state=label, share=percent(zeros)),
+            name=_("{state}, {share} zeros", state=label, share=decimal_percent(zeros)),
             hovertemplate=f"{label}<br>{hover}<extra></extra>",
         )
     figure.update_xaxes(title_text=_("weight, without zeros"))

@@ -17,8 +17,8 @@ from explorer.charts.palette import (
     TUNED,
     translucent,
 )
-from explorer.charts.style import finish, interval_bars, percent, whole_ticks
-from explorer.texts.formats import axis_title, listed, scale, value_text
+from explorer.charts.style import finish, interval_bars, whole_ticks
+from explorer.texts.formats import axis_title, decimal_percent, listed, scale, value_text
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.flows import History
 from pruning_core.types import Evaluation
@@ -56,7 +56,7 @@ def mask_update_chart(
     figure.update_xaxes(title_text=_("mask update"), row=2, col=1)
     sentence = _(
         "{ratio} removed and {name} {value} after the last of {n} mask updates.",
-        ratio=percent(removed[-1]),
+        ratio=decimal_percent(removed[-1]),
         name=from_core(task.short_label),
         value=value_text(measured[-1].value, task),
         n=len(removed) - 1,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
-from explorer.charts.style import budget, finish, interval_bars, level, limit, percent
-from explorer.texts.formats import axis_title, scale, value_text
+from explorer.charts.style import budget, finish, interval_bars, level, limit
+from explorer.texts.formats import axis_title, decimal_percent, scale, value_text
 from explorer.texts.translate import _, from_core
 from pruning_core.flows.goal import BUDGETS, COSTS
 from pruning_core.types import Evaluation, GoalRound
@@ -84,7 +84,7 @@ def _sentence(rounds: Sequence[GoalRound]) -> str:
         "{name} {value}.",
         n=n,
         missed=missed,
-        ratio=percent(removed(good[-1])),
+        ratio=decimal_percent(removed(good[-1])),
         name=from_core(task.short_label),
         value=value_text(good[-1].evaluation.value, task),
     )

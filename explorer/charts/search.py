@@ -22,10 +22,9 @@ from explorer.charts.style import (
     legend_room,
     level,
     patterned,
-    percent,
     whole_ticks,
 )
-from explorer.texts.formats import axis_title, listed, scale, value_text
+from explorer.texts.formats import axis_title, decimal_percent, listed, scale, value_text
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.search import Candidate
 from pruning_core.search.correlation import Trial
@@ -307,6 +306,6 @@ def ratio_bars(ratios: Mapping[str, float], others: Mapping[str, Mapping[str, fl
         "Ratios of {n} parts: the highest is {name}, {ratio}.",
         n=len(names),
         name=most,
-        ratio=percent(ratios[most]),
+        ratio=decimal_percent(ratios[most]),
     )
     return finish(figure, sentence, 110 + 22 * len(names), "search ratios")

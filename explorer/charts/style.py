@@ -231,9 +231,3 @@ def legend_room(names: Sequence[str], width: int = NARROW) -> int:
 def whole_ticks(most: float) -> dict[str, Any]:
     """Looks of an axis of whole numbers, such as epochs, up to `most`: no tick between two."""
     return {"tickformat": "d", "dtick": 1 if most <= MAX_TICKS else None}
-
-
-def percent(fraction: float) -> str:
-    """0.9234 -> "92.3%", always with a decimal. "100.0%" stands only for exactly 1."""
-    text = f"{100 * fraction:.1f}"
-    return f"{100 * fraction:.3f}%" if float(text) >= 100 and fraction < 1 else f"{text}%"

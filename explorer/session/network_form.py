@@ -6,13 +6,12 @@ import streamlit as st
 
 from explorer.session import state
 from explorer.session.notices import plain
-from explorer.texts.formats import count, value_text
+from explorer.texts.formats import count, decimal_percent
 from explorer.texts.glossary_links import with_one_link
 from explorer.texts.help import HELP, named
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.plan import Plan
 from pruning_core.subjects import subjects
-from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError
 from pruning_core.workspaces import datasets_of, known_datasets, known_models
 from pruning_core.zoo import PRETRAINED, available, card
@@ -79,7 +78,7 @@ def _weights_origin(plan: Plan, source: str) -> str:
     return _(
         "{parameters} parameters; {accuracy} of {n} test images correct.",
         parameters=count(trained.parameters),
-        accuracy=value_text(trained.test_top1, CLASSIFICATION),
+        accuracy=decimal_percent(trained.test_top1),
         n=f"{trained.test_images:,}",
     )
 

@@ -31,10 +31,16 @@ LAYER_KINDS = {
 
 def percent(fraction: float, digits: int = 1) -> str:
     """0.875 -> "87.5%", 0.5 -> "50%". "100%" and "0%" stand only for exactly 1 and 0."""
+    text = decimal_percent(fraction, digits)[:-1]
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+
+
+def decimal_percent(fraction: float, digits: int = 1) -> str:
+    """0.875 -> "87.5%", 0.5 -> "50.0%". "100.0%" and "0.0%" stand only for exactly 1 and 0."""
     text = f"{100 * fraction:.{digits}f}"
     if (float(text) >= 100 and fraction < 1) or (float(text) <= 0 and fraction > 0):
         text = f"{100 * fraction:.{digits + 2}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+    return f"{text}%"
 
 
 def signed(change: float, interval: tuple[float, float], task: Task = CLASSIFICATION) -> str:
@@ -61,16 +67,8 @@ def points(task: Task) -> str:
 
 
 def value_text(value: float, task: Task) -> str:
-    """The task's value: 0.87 -> "87.0%", and a perplexity 12.3456 -> "12.35".
-
-    "100.0%" and "0.0%" stand only for exactly 1 and 0.
-    """
-    if not task.percent:
-        return f"{value:.4g}"
-    text = f"{100 * value:.1f}"
-    if (float(text) >= 100 and value < 1) or (float(text) <= 0 and value > 0):
-        text = f"{100 * value:.3f}"
-    return f"{text}%"
+    """The task's value: 0.87 -> "87.0%", and a perplexity 12.3456 -> "12.35"."""
+    return decimal_percent(value) if task.percent else f"{value:.4g}"
 
 
 def title(task: Task) -> str:

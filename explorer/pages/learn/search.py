@@ -10,11 +10,10 @@ from explorer.charts.style import finish
 from explorer.pages.learn.lesson import Drawn, address
 from explorer.pages.learn.stored import stored
 from explorer.pages.learn.two_layers import KEEP, MOST, NAMES, judge, two_layers
-from explorer.texts.formats import percent, value_text
+from explorer.texts.formats import decimal_percent, percent
 from explorer.texts.lessons import Words
 from pruning_core.plan import Plan
 from pruning_core.search import search_method
-from pruning_core.tasks import CLASSIFICATION
 from pruning_core.workspaces import Workspace
 
 RUN = "search"
@@ -57,13 +56,13 @@ def draw(shown: int, words: Words) -> Drawn:
     uniform = run["uniform"]
     values = {
         "shown": shown,
-        "accuracy": value_text(top["accuracy"], CLASSIFICATION),
+        "accuracy": decimal_percent(top["accuracy"]),
         "first": percent(top["ratios"][0], 0),
         "second": percent(top["ratios"][1], 0),
-        "final": value_text(overall["accuracy"], CLASSIFICATION),
+        "final": decimal_percent(overall["accuracy"]),
         "final_first": percent(overall["ratios"][0], 0),
         "final_second": percent(overall["ratios"][1], 0),
-        "uniform": value_text(uniform, CLASSIFICATION),
+        "uniform": decimal_percent(uniform),
         "keep": percent(KEEP),
         "count": len(candidates),
         "n": run["n"],
@@ -138,6 +137,6 @@ def _dots(
             name=words(name),
             line={"color": PRUNED_MODEL, "width": 2},
             marker=look,
-            text=[value_text(candidate["accuracy"], CLASSIFICATION) for candidate in candidates],
+            text=[decimal_percent(candidate["accuracy"]) for candidate in candidates],
             hovertemplate="%{text}<extra></extra>",
         )

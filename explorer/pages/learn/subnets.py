@@ -14,7 +14,7 @@ from explorer.charts.style import finish, whiskers
 from explorer.pages.learn.lesson import Drawn, address, network
 from explorer.pages.learn.stored import stored
 from explorer.session import cache
-from explorer.texts.formats import percent, value_text
+from explorer.texts.formats import decimal_percent, percent
 from explorer.texts.lessons import Words
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.intervals import wilson_interval
@@ -23,7 +23,6 @@ from pruning_core.plan import Plan
 from pruning_core.repairs import BN
 from pruning_core.search import Judged, search_method
 from pruning_core.search.plan_space import PlanSpace
-from pruning_core.tasks import CLASSIFICATION
 from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.types import Ratios
 from pruning_core.workspaces import Workspace
@@ -92,8 +91,8 @@ def draw(number: int, words: Words) -> Drawn:
     )
     values = {
         "number": number,
-        "before": value_text(chosen.before, CLASSIFICATION),
-        "after": value_text(chosen.after, CLASSIFICATION),
+        "before": decimal_percent(chosen.before),
+        "after": decimal_percent(chosen.after),
         "count": len(subnets),
         "keep": percent(KEEP),
         "n": chosen.n,
@@ -117,7 +116,7 @@ def order(subnets: Sequence[SubNet]) -> dict[str, Any]:
     return {
         "correlation": f"{spearmanr(before, after).statistic:.2f}",
         "last": last + 1,
-        "last_after": value_text(float(after[last]), CLASSIFICATION),
+        "last_after": decimal_percent(float(after[last])),
         "place": int((before > before[last]).sum()) + 1,
     }
 

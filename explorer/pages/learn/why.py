@@ -9,12 +9,11 @@ from explorer.charts.palette import CHOSEN, PRUNED_MODEL, TUNED, translucent
 from explorer.charts.style import finish
 from explorer.pages.learn.lesson import Drawn, address
 from explorer.pages.learn.stored import stored
-from explorer.texts.formats import percent, value_text
+from explorer.texts.formats import decimal_percent, percent
 from explorer.texts.lessons import Words
 from pruning_core.intervals import wilson_interval
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
-from pruning_core.tasks import CLASSIFICATION
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
 from pruning_core.workspaces import Workspace
@@ -59,9 +58,9 @@ def draw(sparsity: float, words: Words) -> Drawn:
     values = {
         "sparsity": percent(sparsity),
         "left": f"{1 / (1 - sparsity):.3g}",
-        "dense": value_text(at.dense, CLASSIFICATION),
-        "pruned": value_text(at.pruned, CLASSIFICATION),
-        "tuned": value_text(at.tuned, CLASSIFICATION),
+        "dense": decimal_percent(at.dense),
+        "pruned": decimal_percent(at.pruned),
+        "tuned": decimal_percent(at.tuned),
         "n": at.n,
     }
     figure = finish(_figure(points, words), words("alt", **values), 470, "why")
@@ -123,7 +122,7 @@ def _mark(figure: go.Figure, at: Point, words: Words) -> None:
             xref="paper",
             y=PLACES[name],
             yref="paper",
-            text=f"<b>{words(name)}: {value_text(getattr(at, name), CLASSIFICATION)}</b>",
+            text=f"<b>{words(name)}: {decimal_percent(getattr(at, name))}</b>",
             font={"color": colour, "size": 16},
             showarrow=False,
             xanchor="left",
