@@ -5,7 +5,9 @@ checks arguments and result once, and jaxtyping only remembers the sizes of one 
 whose signature names no array needs no memory of sizes.
 """
 
+import builtins
 import dataclasses
+import dis
 import importlib
 import inspect
 import sys
@@ -71,17 +73,43 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
 def checked_from_its_first_call(function: Any) -> Callable[..., Any]:
     """beartype compiles a checker for each function, 1 millisecond: only for those that a process
     calls.
+
+    The first call puts the checker's code in its own place, so that later calls go there at once.
     """
-    checker: Callable[..., Any] | None = None
+    waiting = FunctionType(_first_call.__code__, globals(), function.__name__)
+    waiting.__kwdefaults__ = {"__function": function, "__own": waiting}
+    return wraps(function)(waiting)
 
-    @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        nonlocal checker
-        if checker is None:
-            checker = checker_of(function)
-        return checker(*args, **kwargs)
 
-    return called
+def _first_call(*args: Any, __function: Any, __own: Any, **kwargs: Any) -> Any:
+    checker = checker_of(__function)
+    become(__own, checker)
+    return checker(*args, **kwargs)
+
+
+def become(function: Any, other: Any) -> None:
+    """Later calls of the function run the other one's code."""
+    forwards = bool(other.__closure__ or reads_globals(other.__code__))
+    code = _forward if forwards else other
+    needed = {"__function": other} if forwards else other.__kwdefaults__ or {}
+    # In this order: another thread may call it now. Names that a code does not have do no harm.
+    function.__kwdefaults__ = function.__kwdefaults__ | needed
+    function.__defaults__ = code.__defaults__
+    function.__code__ = code.__code__
+
+
+def _forward(*args: Any, __function: Any, **kwargs: Any) -> Any:
+    return __function(*args, **kwargs)
+
+
+@cache
+def reads_globals(code: CodeType) -> bool:
+    """Does the code read names of its module, not only Python's own?"""
+    return any(
+        instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        and not hasattr(builtins, instruction.argval)
+        for instruction in dis.get_instructions(code)
+    )
 
 
 COMPILED: dict[tuple[str, str, CodeType], tuple[Any, bool]] = {}
@@ -150,12 +178,18 @@ def checker_for(function: Any, compiled: Any) -> Callable[..., Any]:
 def one_size_per_name(function: Callable[..., Any]) -> Callable[..., Any]:
     """Sizes of one name must agree within each call, in arguments and result."""
 
-    def called(*args: Any, **kwargs: Any) -> Any:
-        push_shape_memo({})
+    def called(
+        *args: Any,
+        __function: Any = function,
+        __push: Any = push_shape_memo,
+        __pop: Any = pop_shape_memo,
+        **kwargs: Any,
+    ) -> Any:
+        __push({})
         try:
-            return function(*args, **kwargs)
+            return __function(*args, **kwargs)
         finally:
-            pop_shape_memo()
+            __pop()
 
     return called
 
