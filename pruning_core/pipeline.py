@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.flows import FlowContext, Share, flow
+from pruning_core.flows import FlowContext, Share, flow, flow_events
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
@@ -204,7 +204,8 @@ def prune(
     model = space.model
     masks = Masks()
     goal: list[GoalRound] = []
-    for event in flow(plan.flow)(flow_context(plan, space, device, costs, journal)):
+    context = flow_context(plan, space, device, costs, journal)
+    for event in flow_events(flow(plan.flow), context):
         yield event
         if isinstance(event, GoalRound):
             goal.append(event)

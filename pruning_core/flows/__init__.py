@@ -7,7 +7,7 @@ from pruning_core.flows.blockwise import Blockwise
 from pruning_core.flows.gates import HardConcrete
 from pruning_core.flows.gradual import Gradual, Movement, Platon
 from pruning_core.flows.history import History, packed, recorded
-from pruning_core.flows.protocol import Event, Flow, FlowContext, Share
+from pruning_core.flows.protocol import Event, Flow, FlowContext, Share, flow_events
 from pruning_core.flows.recipes import GRADIENT_QUANTILE, MAGNITUDE_QUANTILE
 from pruning_core.flows.regrow import RigL, Surgery
 from pruning_core.flows.rounds import GROUP_LASSO, SLIMMING, Lottery, Rounds
@@ -23,6 +23,7 @@ __all__ = [
     "Setting",
     "Share",
     "flow",
+    "flow_events",
     "packed",
     "recorded",
     "settings_of",

@@ -17,7 +17,6 @@ from pruning_core.flows.protocol import (
     FlowContext,
     FlowDefaults,
     least_met,
-    need_epochs,
 )
 from pruning_core.granularity import from_groups, to_groups
 from pruning_core.model.inventory import stored
@@ -312,7 +311,6 @@ class HardConcrete(FlowDefaults):
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_epochs(self, context)
         yield from context.fine_tune(context.model, {}, hook=_Gating(self, context))
 
     def at(self, context: FlowContext, groups: GroupScores, share: float) -> Chosen:

@@ -23,7 +23,6 @@ from pruning_core.flows.protocol import (
     Flow,
     FlowContext,
     FlowDefaults,
-    need_epochs,
 )
 from pruning_core.flows.rounds import READS_CRITERION, choices, next_masks
 from pruning_core.model.precision import set_types, types_of
@@ -55,9 +54,8 @@ class Windowed(Flow, Protocol):
 def pruning_steps(flow: Windowed, context: FlowContext, count: int) -> tuple[int, ...]:
     """At most `count` steps of the flow's part of the training.
 
-    Raises PruningError where there is no training, or `end` is not after `begin`.
+    Raises PruningError where `end` is not after `begin`.
     """
-    need_epochs(flow, context)
     if flow.end <= flow.begin:
         raise PruningError(f"{flow.label} ends before it begins: set end above begin.")
     return update_steps(context, flow.begin, flow.end, count)

@@ -195,16 +195,17 @@ def least_met(met: Callable[[float], bool], low: float, high: float, steps: int)
     return high
 
 
-def need_epochs(flow: Flow, context: FlowContext) -> None:
-    """Raises PruningError where a flow that prunes during training has no training."""
+def flow_events(flow: Flow, context: FlowContext) -> Iterator[Event]:
+    """The events of a flow.
+
+    Raises PruningError where a flow that prunes during training (`trains`) has no epoch, and where
+    one that prunes single weights (`single_weights`) has another granularity.
+    """
     if flow.trains and not context.config.epochs:
         raise PruningError(f"{flow.label} prunes during training: set at least one epoch.")
-
-
-def need_single_weights(flow: Flow, context: FlowContext) -> None:
-    """Raises PruningError where a flow that prunes single weights has another granularity."""
-    if not context.plan.granularity.unstructured:
+    if flow.single_weights and not context.plan.granularity.unstructured:
         raise PruningError(
             f"{flow.label} prunes single weights by a rule of its own: "
             "choose the fine-grained granularity."
         )
+    return flow(context)

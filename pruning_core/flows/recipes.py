@@ -16,7 +16,6 @@ from pruning_core.flows.protocol import (
     Event,
     FlowContext,
     FlowDefaults,
-    need_single_weights,
 )
 from pruning_core.masks import achieved, intersect
 from pruning_core.model.inventory import weights
@@ -110,7 +109,6 @@ class QuantileRecipe(FlowDefaults):
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_single_weights(self, context)
         if not self.every:
             yield from self._once(context)
             return

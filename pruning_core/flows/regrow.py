@@ -22,7 +22,6 @@ from pruning_core.flows.protocol import (
     Event,
     FlowContext,
     FlowDefaults,
-    need_epochs,
 )
 from pruning_core.flows.rounds import READS_CRITERION
 from pruning_core.granularity import from_groups, to_groups
@@ -123,7 +122,6 @@ class Surgery(FlowDefaults):
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_epochs(self, context)
         granularity = context.plan.granularity
         if granularity.fixed_ratio is not None:
             raise PruningError(
@@ -254,7 +252,6 @@ class RigL(FlowDefaults):
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_epochs(self, context)
         seed = context.config.seed
         model = context.plan.fresh_model(seed) if self.fresh else context.model
         _, masks = context.plan.choose(context.plan.scores(model), 1.0)

@@ -14,7 +14,6 @@ from pruning_core.flows.protocol import (
     FlowContext,
     FlowDefaults,
     least_met,
-    need_epochs,
 )
 from pruning_core.masks import exclude_removed, intersect, kept_groups
 from pruning_core.model.model_io import copy_model, tensors_of
@@ -200,7 +199,6 @@ class Lottery(FlowDefaults):
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_epochs(self, context)
         skip = self.rewind if self.resume else 0
         if skip and skip >= context.config.epochs:
             raise PruningError(
@@ -284,7 +282,6 @@ class SparseTraining(FlowDefaults):
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_epochs(self, context)
         model = context.model
         for event in replace(context, config=self._penalised(context)).fine_tune(
             model, {}, hook=_LastEpoch()

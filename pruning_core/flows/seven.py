@@ -16,7 +16,6 @@ from pruning_core.flows.protocol import (
     Event,
     FlowContext,
     FlowDefaults,
-    need_epochs,
 )
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.gradients import batch_gradients
@@ -198,7 +197,6 @@ class SevenDyn(FlowDefaults):
     classifier: bool = CLASSIFIER()
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        need_epochs(self, context)
         total = total_steps(context)
         first = round(self.delay * total)
         steps = round(self.window * total)

@@ -10,7 +10,7 @@ from torch import nn
 from pruning_core.compress.goal_costs import COSTS
 from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.flows import flow
+from pruning_core.flows import flow, flow_events
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import counts, final_test_split, flow_context, pruned_copy
 from pruning_core.plan import Plan
@@ -119,7 +119,7 @@ def run_events(
     plan = run_plan(study, run)
     masks = Masks()
     model = space.with_norms(plan.norms).model
-    for event in flow(plan.flow)(flow_context(plan, space, device, COSTS)):
+    for event in flow_events(flow(plan.flow), flow_context(plan, space, device, COSTS)):
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model
         if isinstance(event, Step | Epoch):
