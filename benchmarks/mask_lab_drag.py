@@ -85,6 +85,15 @@ STEP = """async () => {
 @contextmanager
 def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
     """A headless Chromium. Raises Unmeasured where none is installed."""
+    path = executable()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*flags])
+        yield browser
+        browser.close()
+
+
+def executable() -> str:
+    """Path of Chromium. Raises Unmeasured where none is installed."""
     path = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
@@ -95,10 +104,7 @@ def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
             "It needs Chromium, and there is none on this machine: "
             "install one (apt-get install chromium)."
         )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*flags])
-        yield browser
-        browser.close()
+    return path
 
 
 @contextmanager
