@@ -1,6 +1,8 @@
 """A model's inputs (a tensor, several in order, or several by name) and its logits."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from inspect import signature
 from itertools import chain
@@ -10,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from pruning_core.model.copying import leaf_copy
 from pruning_core.tasks.model_output import find_logits as find_logits
 from pruning_core.tasks.model_output import require_logits as require_logits
 from pruning_core.types import Example, Inputs, PruningError
@@ -106,6 +107,24 @@ def copy_model(model: Model, shared: Iterable[Tensor] = ()) -> Model:
     return leaf_copy(model, memo)
 
 
+def leaf_copy(model: Model, memo: dict[int, Any]) -> Model:
+    """`copy.deepcopy` of a model whose copied parameters can be trained.
+
+    With gradients on, the copy of a TorchScript module would have computed tensors as parameters.
+    A module has about ten empty tables of hooks, which take `deepcopy` longer than its weights.
+    """
+    for module in model.modules():
+        for value in vars(module).values():
+            if type(value) is OrderedDict and not value:
+                memo[id(value)] = OrderedDict()
+    with torch.no_grad():
+        copied = deepcopy(model, memo)
+    for own, parameter in zip(copied.parameters(), model.parameters(), strict=True):
+        if own.requires_grad != parameter.requires_grad:
+            own.requires_grad_(parameter.requires_grad)
+    return copied
+
+
 def channels_last(model: Model) -> Model:
     """The model itself, with all tensors of four axes in the layout with channels last.
 
@@ -120,21 +139,10 @@ def channels_last(model: Model) -> Model:
 def _attributes(module: nn.Module) -> Iterator[Tensor]:
     """The tensors among the module's own attributes, also inside lists, tuples and dicts."""
     for name, value in vars(module).items():
-        if name in ("_parameters", "_modules") or _holds_none(value):
-            continue
-        if name == "_buffers":
-            yield from (tensor for tensor in value.values() if tensor is not None)
-        else:
+        empty = value is None or (isinstance(value, dict) and not value)
+        plain = empty or isinstance(value, int | float | str)  # most of what a module keeps
+        if not plain and name not in ("_parameters", "_modules"):
             yield from tensors_in(value)
-
-
-def _holds_none(value: Any) -> bool:
-    """Is it empty, or plain, as most of what a module keeps?"""
-    if isinstance(value, dict | set):
-        return not value
-    if isinstance(value, tuple):
-        return all(type(each) is int for each in value)
-    return value is None or isinstance(value, int | float | str)
 
 
 def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:

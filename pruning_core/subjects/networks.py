@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from pruning_core.errors import kind_text
-from pruning_core.model.copying import leaf_copy
 from pruning_core.model.inventory import make_prune_permanent
-from pruning_core.model.model_io import call, tensors_of
+from pruning_core.model.model_io import call, leaf_copy, tensors_of
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
 
