@@ -107,7 +107,7 @@ class ResolvedPlan:
             by_criterion = (x for x in self.space.layers if supports(self.granularity, x) is None)
             first = next(by_criterion, self.space.layers[0])
             raise PruningError(
-                f"No layer of {self.model} can be pruned by {self.granularity.label} with "
+                f"No layer of this network can be pruned by {self.granularity.label} with "
                 f"{self.criterion.label}: {self.refusals[first.name]}"
             )
         return supported

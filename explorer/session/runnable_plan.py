@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from explorer.texts.formats import percent
+from explorer.texts.plan_words import network_label
 from explorer.texts.translate import N_
 from pruning_core.granularity import granularity, to_groups
 from pruning_core.hand_edits import HandEdits
@@ -78,7 +79,9 @@ def _problem(
 
 
 def _reason(plan: Plan, name: str, reasons: Mapping[str, str]) -> str:
-    return reasons.get(name, N_("{network} has no such layer.").format(network=plan.model))
+    return reasons.get(
+        name, N_("{network} has no such layer.").format(network=network_label(plan.model))
+    )
 
 
 def _edit_count(count: int) -> str:

@@ -83,9 +83,20 @@ def _tied(value: bool) -> str:
 
 NORM_CHANNELS = {ALL: N_("all channels"), KEPT: N_("kept channels")}
 
+
+def network_label(name: str) -> str:
+    """resnet20 -> ResNet-20. An unknown name stays as it is."""
+    return _label(known_models(name))(name)
+
+
+def data_label(name: str) -> str:
+    """digits -> Digits. An unknown name stays as it is."""
+    return _label(known_datasets(name))(name)
+
+
 WORDS: dict[str, Words] = {
-    "model": (N_("network"), lambda name: _label(known_models(name))(name)),
-    "dataset": (N_("data"), lambda name: _label(known_datasets(name))(name)),
+    "model": (N_("network"), network_label),
+    "dataset": (N_("data"), data_label),
     "criterion": (N_("criterion"), _label(CRITERIA)),
     "granularity": (N_("granularity"), lambda name: from_core(granularity(name).label)),
     "allocation": (N_("allocation"), _label(ALLOCATIONS)),

@@ -208,6 +208,15 @@ def shares_follow_the_slider(page: Page) -> None:
     expect(map_box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
 
 
+TOPS = """css => {
+  const roots = root => [root, ...[...root.querySelectorAll('*')]
+    .flatMap(each => each.shadowRoot ? roots(each.shadowRoot) : [])]
+  const found = roots(document).flatMap(root => [...root.querySelectorAll(css)])
+  return found.filter(each => each.checkVisibility()).map(each => each.getBoundingClientRect().y)
+}"""
+"""Where each of the elements begins, in pixels; `.lab` is in a shadow tree."""
+
+
 def the_first_screen_is_small(page: Page) -> None:
     """Of the default network."""
     controls, words = first_screen(page)
@@ -237,11 +246,17 @@ def test_the_first_load_of_a_narrow_page_moves_little(open_page: OpenPage) -> No
     """A map of several lines and a high lab, which take their places after all else is drawn.
 
     It moves by 0.04, of which the map has the most, and by 0.11 where the lab has no place before.
+    The pictures of the lab are side by side; the accuracy and the image are just above its slider.
     """
     page = open_page("?model=vit&granularity=head", width=800)
     page.locator(".net-map[data-drawn]").wait_for()
     page.locator(".lab[data-drawn]").wait_for()
     assert moved(page) < 0.08 < MOST_SHIFT
+    assert len({round(top) for top in page.evaluate(TOPS, ".lab figure")}) == 1
+    (slider,) = page.evaluate(TOPS, ".lab .slider")
+    for above in (".st-key-repaired_line", ".st-key-picture"):
+        (top,) = page.evaluate(TOPS, above)
+        assert 0 < slider - top < 450
 
 
 def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(

@@ -2,6 +2,9 @@
 
 const MOST_HEIGHT = 560
 const LARGEST_CELL = 30
+// Pictures are side by side where each can be so wide, with the gap between two of them.
+const LEAST_PANEL = 140
+const GAP = 12
 const CLOSEST_CELL = 56
 const LEAST_SIDE = 64
 // The least height of pictures that can be zoomed, also for long, flat layers.
@@ -36,12 +39,12 @@ class Stage {
   fit(mask) {
     const figures = this.shown()
     const room = this.element.clientWidth
-    const columns = Math.max(1, Math.min(figures.length, Math.floor((room + 12) / 232)))
+    const columns = Math.max(1, Math.min(figures.length, Math.floor((room + GAP) / (LEAST_PANEL + GAP))))
     this.element.style.setProperty("--panels", columns)
     const { rowAt, colAt } = mask.layer
     const [wide, high] = [colAt[colAt.length - 1] + 1, rowAt[rowAt.length - 1] + 1]
     this.element.classList.toggle("few", columns < 3)
-    const most = Math.max(60, Math.floor((room - 12 * (columns - 1)) / columns) - 2)
+    const most = Math.max(60, Math.floor((room - GAP * (columns - 1)) / columns) - 2)
     const scale = Math.min(LARGEST_CELL, most / wide, MOST_HEIGHT / high)
     const across = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / wide))
     const down = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / high))

@@ -161,11 +161,11 @@ def _top(plan: Plan, space: Workspace) -> Measured:
     """Draws the numbers, the map, and the lab."""
     prunable, reasons = cache.prunable(plan, space)
     cells = _cells()
-    repaired = repaired_place(plan, space)
     report = _report(plan, space, prunable)
     layer = shown_layer(plan, space)
     _counts(cells[1:], plan, space, report)
     network_map_panel(plan, space, report, layer.name)
+    repaired = repaired_place(plan, space)
     lab, image = _lab_and_image(plan, space)
     with lab:
         layer_lab(plan, space, layer, reasons.get(layer.name))
@@ -195,7 +195,7 @@ def _lab_and_image(plan: Plan, space: Workspace) -> tuple[DeltaGenerator, DeltaG
     """Places for the mask lab and for the answers to one image; only the lab without images."""
     if not has_images(plan, space):
         return st.container(), None
-    grid = st.grid(6, min_column_width=130)
+    grid = st.container(key="lab_row").grid(6, min_column_width=130)
     lab = grid.cell(column_span=5)
     with grid.cell():
         return lab, image_chooser(plan, space)
@@ -253,7 +253,7 @@ def _counts(
     )
     dense = count(counts.dense_bytes)
     caption = _(
-        "{share}; {size} dense",
+        "{share} left; {size} dense",
         share=percent(counts.nonzeros / counts.parameters),
         size=f"{dense}B" if dense[-1].isalpha() else f"{dense} B",
     )
@@ -266,7 +266,7 @@ def _counts(
         caption + _thinned(counts.thinned_nonzeros),
     )
     caption = _(
-        "{share} per {sample}",
+        "{share} left, for one {sample}",
         share=percent(counts.macs_effective / counts.macs),
         sample=for_task("image", space.dataset.task),
     )

@@ -1,4 +1,6 @@
-"""The accuracy as pruned and with batch-norm statistics measured again, side by side."""
+"""The accuracy beside the mask lab's slider: as pruned, and with batch-norm statistics measured
+again.
+"""
 
 from dataclasses import replace
 
@@ -6,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.session import cache, state
-from explorer.texts.formats import change_text, points, value_text
+from explorer.texts.formats import change_text, points, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
 from pruning_core.pipeline import repair_note
@@ -22,24 +24,28 @@ WITH_BN = N_("**{value}** BN recalibrated ({change})")
 
 
 def repaired_place(plan: Plan, space: Workspace) -> DeltaGenerator | None:
-    """A place as high as the line, until `repaired_caption` fills it.
-
-    None for a network without batch norms.
-    """
-    if repair_note(replace(plan, repair=BN), space) is not None:
+    """A place as high as the line, until `repaired_caption` fills it; None if nothing is pruned."""
+    if not cache.prunable(plan, space)[0]:
         return None
-    place = st.container(key="repaired_line")
+    place = st.container(key="repaired_line", horizontal=True, vertical_alignment="center")
     place.empty()
     return place
 
 
 def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> None:
-    """Both values in one line. For a costly network there is a button first."""
+    """Both values in one line. For a costly network there is a button in place of the second one.
+
+    A network without batch norms has the first value only.
+    """
+    dense = cache.dense_accuracy(plan, space)
+    pruned = cache.accuracy(replace(plan, repair=NONE), space)
+    said = f"{title(dense.task)}: {_words(pruned, dense, AS_PRUNED)}"
     repaired = replace(plan, repair=BN)
-    samples = min(plan.calibration, len(space.dataset.train)) + plan.probe
-    macs = sum(layer.macs for layer in space.layers) * samples
-    asked = state.stored("repair shown", "") == cache.mask_key(plan)
-    if macs > QUICK and plan.repair == NONE and not asked:
+    if repair_note(repaired, space) is not None:
+        place.markdown(said)
+        return
+    if _costs_much(plan, space):
+        place.markdown(said, width="content")
         place.button(
             _("Recalibrate BN"),
             key="repair_shown",
@@ -51,10 +57,16 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
         )
         return
     with place, st.spinner(_("Recalibrating …")):
-        dense = cache.dense_accuracy(plan, space)
-        pruned = _words(cache.accuracy(replace(plan, repair=NONE), space), dense, AS_PRUNED)
         with_bn = _words(cache.accuracy(repaired, space), dense, WITH_BN)
-    place.caption(f":material/build: {pruned} · {with_bn}", help=HELP["repaired"])
+    place.markdown(f"{said} · {with_bn}", help=HELP["repaired"])
+
+
+def _costs_much(plan: Plan, space: Workspace) -> bool:
+    """Would the measurement with recalibrated norms take long, and has nobody asked for it?"""
+    samples = min(plan.calibration, len(space.dataset.train)) + plan.probe
+    macs = sum(layer.macs for layer in space.layers) * samples
+    asked = state.stored("repair shown", "") == cache.mask_key(plan)
+    return macs > QUICK and plan.repair == NONE and not asked
 
 
 def _words(value: Evaluation, dense: Evaluation, words: str) -> str:

@@ -21,7 +21,15 @@ from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
-from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
+from explorer.texts.plan_words import (
+    cut_words,
+    data_label,
+    flow_tune_words,
+    flow_words,
+    network_label,
+    ranked_by,
+    tune_words,
+)
 from explorer.texts.task_words import for_task, interval_help
 from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.compare import measured_on
@@ -378,8 +386,8 @@ def read_plan(content: bytes) -> Plan:
         raise PruningError(
             _(
                 "There is no {network} trained on {data} on this machine.",
-                network=plan.model,
-                data=plan.dataset,
+                network=network_label(plan.model),
+                data=data_label(plan.dataset),
             )
         )
     return plan

@@ -118,8 +118,9 @@ def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str
     task = measured.task
     return _(
         "Mask update {number} of {total}, after {steps:,} steps: {removed} of {layer} removed, "
-        "{name} {value} (95%: {ends}) on {n:,} probe {samples}. One square is one weight: "
-        "filters downwards, input channels across, as in the mask lab.",
+        "{name} {value} (95%: {ends}) on {n:,} probe {samples}. The smallest "
+        "squares are weights; a block of them is a kernel. Filters go downwards, input channels "
+        "across, as in the mask lab.",
         number=number,
         total=len(updates),
         steps=update.steps,

@@ -142,7 +142,7 @@ def _chart_choices(
         options = list(subjects)
         state.keep_widget("runs_subject")
         subject = st.selectbox(
-            _("Network and data"),
+            _("Network and data of the chart"),
             options,
             index=options.index(newest) if newest in options else 0,
             format_func=lambda base: subjects.get(base, base[:8]),

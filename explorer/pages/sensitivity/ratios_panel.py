@@ -244,7 +244,7 @@ def _limits() -> Limits:
 def _table(
     plan: Plan, prunable: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios
 ) -> None:
-    """The ratio of each layer, with the accuracy of its curve there."""
+    """The ratio of each layer, the smallest first, with the accuracy of its curve there."""
     curves = by_layer(points)
     task = points[0].task
     without_effect = unprunable_layers(points)
@@ -258,7 +258,7 @@ def _table(
             "Alone": scale(task) * accuracy_alone(curves[name], ratios[name]),
             "Note": _("not prunable here") if name in without_effect else _partners(curves[name]),
         }
-        for layer in prunable
+        for layer in sorted(prunable, key=lambda layer: ratios.get(layer.name, 0.0))
         if (name := layer.name) in ratios
     ]
     frame = pd.DataFrame(rows).astype({"Set now": float})
@@ -273,6 +273,7 @@ def _table(
             value=from_core(task.value_label),
         ),
     )
+    st.caption(_("The smallest ratio is first. Click a heading for another order."))
 
 
 def _columns(task: Task) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def test_a_layer_that_cannot_be_cut_says_why_and_is_all_kept() -> None:
 def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
     at = started(granularity="head")
     assert any(
-        "No layer of lenet5 can be pruned by Attention head" in warning.value
+        "No layer of this network can be pruned by Attention head" in warning.value
         for warning in at.warning
     )
     assert not at.error
@@ -294,7 +294,7 @@ def test_hand_edits_survive_the_slider_and_wait_for_their_granularity() -> None:
             "1 hand edit of conv2.weight not used: the layer has 1 × 96 groups",
         ),
         ("fc1.weight~kernel~k0", "1 hand edit of fc1.weight not used: fc1.weight"),
-        ("nowhere~kernel~k0", "lenet5 has no layer 'nowhere'"),
+        ("nowhere~kernel~k0", "LeNet-5 has no layer 'nowhere'"),
         ("conv2.weight~kernel~x", "is not of the form"),
         ("conv2.weight~kernels~k0", "no granularity 'kernels'"),
     ],
@@ -355,7 +355,7 @@ def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
     assert weights_hash(space) == before
 
 
-def test_the_accuracy_with_batch_norm_recalibrated_is_below_the_numbers() -> None:
+def test_the_accuracy_as_pruned_and_with_batch_norm_recalibrated_is_above_the_lab() -> None:
     plan = Plan(model="resnet20", granularity="kernel", probe=60, repair="bn")
     address = {"model": "resnet20", "granularity": "kernel", "probe": "60"}
     at = opened(page, address, "explore")
@@ -365,8 +365,8 @@ def test_the_accuracy_with_batch_norm_recalibrated_is_below_the_numbers() -> Non
     split = probe_split(plan, space)
     pruned = judge.evaluate(masked_copy(plan, space, masks), split).value
     repaired = judge.evaluate(pruned_copy(plan, space, masks), split).value
-    (said,) = [text.value for text in at.caption if "BN recalibrated" in text.value]
-    assert f"**{100 * pruned:.1f}%** as pruned" in said
+    (said,) = [text.value for text in at.markdown if "BN recalibrated" in text.value]
+    assert f"Accuracy: **{100 * pruned:.1f}%** as pruned" in said
     assert f"**{100 * repaired:.1f}%** BN recalibrated" in said
     assert numbers(at)["Accuracy"] == f"{100 * pruned:.1f}%"
     at.selectbox(key="repair").select("bn")
@@ -374,7 +374,9 @@ def test_the_accuracy_with_batch_norm_recalibrated_is_below_the_numbers() -> Non
     assert numbers(at)["Accuracy"] == f"{100 * repaired:.1f}%"
     assert at.query_params["repair"] == "bn"
     lenet = started(repair="bn")
-    assert not any("BN recalibrated" in text.value for text in lenet.caption)
+    (only,) = [text.value for text in lenet.markdown if "as pruned" in text.value]
+    assert only.startswith(f"Accuracy: **{numbers(lenet)['Accuracy']}** as pruned")
+    assert "BN recalibrated" not in only
     assert any("no batch norm, so this repair changes nothing" in t.value for t in lenet.caption)
 
 

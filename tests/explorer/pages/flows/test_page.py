@@ -149,6 +149,7 @@ def test_a_flow_runs_and_the_slider_shows_its_masks(open_view: Open, until: Unti
     assert at.button(key="flow_film").label == "Play"
     slider = update_slider(at)
     assert (slider.min, slider.max, slider.value) == (0, 5, 5)
+    assert "The smallest squares are weights; a block of them is a kernel." in text(at)
     before = json.loads(charts["flow_mask"].proto.spec)["data"][0]
     slider.set_value(0).run()
     assert not at.exception

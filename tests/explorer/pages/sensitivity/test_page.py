@@ -108,6 +108,9 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     at = after_scan
     at.slider(key="target").set_value(60).run()
     at.slider(key="sparsity").set_value(65).run()
+    ratios = at.dataframe[0].value["Ratio"].tolist()
+    assert len(set(ratios)) > 1
+    assert ratios == sorted(ratios)
     assert at.slider(key="target").value == 60
     at.button(key="target_apply").click().run()
     assert not at.exception
