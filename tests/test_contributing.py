@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,11 +18,13 @@ from pruning_core.cli.main import main
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
-from pruning_core.types import Finished, Tuned
+from pruning_core.types import Finished, Masks, Pruned, PruningError, Tuned
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.recipes import train
+from tests.core.test_registry import test_every_entry_describes_itself as check_entry
 
-TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SHORT = TrainConfig(epochs=1, batch_size=256)
 
 
@@ -48,6 +51,7 @@ def _restored() -> Iterator[None]:
 
 def test_a_criterion_is_one_function_and_one_entry(capsys: pytest.CaptureFixture[str]) -> None:
     follow("criterion")
+    check_entry("criterion", "square")
     space = open_workspace("lenet5", "digits")
     _, masks = choose_masks(Plan(model="lenet5", criterion="square", sparsity=0.5), space)
     _, expected = choose_masks(Plan(model="lenet5", sparsity=0.5), space)
@@ -58,6 +62,7 @@ def test_a_criterion_is_one_function_and_one_entry(capsys: pytest.CaptureFixture
 
 def test_a_granularity_is_one_entry() -> None:
     follow("granularity")
+    check_entry("granularity", "filter_row")
     space = open_workspace("lenet5", "digits")
     plan = Plan(model="lenet5", granularity="filter_row", sparsity=0.4)
     _, masks = choose_masks(plan, space)
@@ -68,11 +73,28 @@ def test_a_granularity_is_one_entry() -> None:
 
 def test_a_flow_is_one_class_and_one_entry() -> None:
     follow("flow")
+    check_entry("flow", "prune_then_train")
     plan = Plan(model="lenet5", flow="prune_then_train:share=0.5", sparsity=0.8, fine_tune=SHORT)
     *events, done = prune(plan, open_workspace("lenet5", "digits"))
     assert isinstance(done, Finished)
     assert any(isinstance(event, Tuned) for event in events)
     assert done.report.sparsity_masked == pytest.approx(0.4, abs=0.01)
+
+
+def masks_of(plan: Plan) -> Masks:
+    events = prune(plan, open_workspace("lenet5", "digits"))
+    return next(event.masks for event in events if isinstance(event, Pruned))
+
+
+def test_the_facts_of_the_flow_are_true() -> None:
+    """The page Flows offers what the facts say, such as the criterion."""
+    follow("flow")
+    plan = Plan(model="lenet5", flow="prune_then_train", fine_tune=SHORT)
+    other = masks_of(replace(plan, criterion="random"))
+    same = all(torch.equal(mask, other[name]) for name, mask in masks_of(plan).items())
+    assert FLOWS["prune_then_train"].scored is not same
+    with pytest.raises(PruningError, match="at least one epoch"):
+        masks_of(replace(plan, fine_tune=TrainConfig(epochs=0)))
 
 
 def test_a_page_is_one_module_and_one_line() -> None:
@@ -104,3 +126,9 @@ def test_a_network_is_one_function_and_one_entry(tmp_path: Path) -> None:
     *_, last = train("two_layers", "digits", out=tmp_path, config=SHORT)
     assert isinstance(last, Tuned)
     assert (tmp_path / "two_layers-digits.safetensors").is_file()
+
+
+def test_files_and_folders_that_a_recipe_names_exist() -> None:
+    named = re.findall(r"`((?:\w+/)+[\w.]*)`", TEXT)
+    assert "explorer/first_paint.py" in named
+    assert not [path for path in named if not (ROOT / path).exists()]

@@ -8,14 +8,18 @@ import pytest
 from streamlit.web.server.starlette.starlette_routes import ROUTE_HEALTH, ROUTE_METRICS
 from streamlit.web.server.starlette.starlette_websocket import _ROUTE_WEBSOCKET_STREAM
 
+from explorer.app import PAGES as APP_PAGES
 from explorer.limits import Limits
 from explorer.limits import markdown as limits_table
 from explorer.metrics import markdown as metrics_table
 from explorer.pages.learn.lessons import LESSONS
 from explorer.serving import PROTECTED
+from explorer.session import page_language
 from explorer.session.notices import MOST_NOTES
 from explorer.session.url import MAX_LENGTH
+from explorer.texts import translate
 from explorer.texts.lessons import text as lesson_text
+from explorer.texts.translate import _
 from pruning_core.cli import help_page
 from pruning_core.cli.choices import AXES, markdown
 from pruning_core.errors import MAX_MESSAGE
@@ -68,6 +72,16 @@ def test_python_examples_run(path: Path) -> None:
     """CONTRIBUTING.md's recipes change the registries: tests/test_contributing.py runs them."""
     for block in re.findall(r"```python\n(.*?)```", text(path), re.DOTALL):
         exec(compile(block, str(path), "exec"), {})
+
+
+@pytest.mark.parametrize(("path", "language"), [(README, "en"), (DOCS / "readme_zh.md", "zh")])
+def test_the_readme_has_a_line_for_each_page_of_the_app(path: Path, language: str) -> None:
+    named = re.findall(r"^\| \*\*(.+?)\*\* \|", text(path), re.M)
+    translate.follow(lambda: language)
+    titles = [_(title) for _module, title, *_more in APP_PAGES]
+    learn = _("Learn")
+    translate.follow(page_language.language)
+    assert named == [*titles, learn]
 
 
 @pytest.mark.parametrize(("page", "language"), [("lessons", "en"), ("lessons_zh", "zh")])
