@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from plotly.subplots import make_subplots
 
 from explorer import charts
+from explorer.charts.style import finish
 from tests.explorer.charts.example_data import band, evaluation, events, points
 
 WEIGHT = np.arange(-3.0, 3.0, 0.25)
@@ -47,3 +49,27 @@ def test_robust_limit_is_common_and_never_zero() -> None:
     assert charts.robust_limit(np.zeros(5)) == 1.0
     assert charts.robust_limit(np.array([np.nan])) == 1.0
     assert charts.robust_limit(np.ones(3), np.full(300, -2.0)) == 2.0
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
+def test_the_common_look_is_valid_and_over_what_the_figure_has(
+    make: Callable[[], go.Figure],
+) -> None:
+    """`finish` sets it without Plotly's checks."""
+    figure = make()
+    checked = go.Figure(figure.to_dict())
+    assert checked.to_dict() == figure.to_dict()
+    for axis in (*checked.select_xaxes(), *checked.select_yaxes()):
+        assert (axis.ticks, axis.title.standoff) == ("outside", 14)
+
+
+def test_the_common_look_keeps_what_it_does_not_set() -> None:
+    figure = make_subplots(2, 1, shared_xaxes=True)
+    figure.add_scatter(x=[1], y=[2], row=2, col=1)
+    figure.update_yaxes(title_text="loss", ticklen=9, row=2, col=1)
+    figure.update_layout(margin_pad=3, legend_font_size=9)
+    layout = finish(figure, "One point.", 300, "revision").layout
+    assert (layout.yaxis2.title.text, layout.yaxis2.title.standoff) == ("loss", 14)
+    assert (layout.yaxis2.ticklen, layout.xaxis.matches) == (4, "x2")
+    assert (layout.margin.pad, layout.margin.b, layout.legend.font.size) == (3, 8, 9)
+    assert (layout.height, layout.uirevision) == (300, "revision")
