@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.curves import curve_name, one_per_group
+from explorer.charts.kept import kept
 from explorer.charts.palette import BASELINE, GAIN, LOSS
 from explorer.charts.style import (
     finish,
@@ -32,6 +33,7 @@ from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation, SensitivityPoint
 
 
+@kept
 def comparison_bars(evaluations: Mapping[str, Evaluation]) -> go.Figure:
     """The task's value of each state, from 0, with its 95% interval.
 
@@ -79,6 +81,7 @@ def _add_value_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> Non
     )
 
 
+@kept
 def class_change(
     classes: Sequence[str],
     before: Sequence[float | None],
@@ -136,6 +139,7 @@ def _class_sentence(names: Sequence[str], change: np.ndarray, states: tuple[str,
     )
 
 
+@kept
 def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
     """Change of the task's value with one layer pruned; the most sensitive layer first.
 

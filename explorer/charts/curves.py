@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import plotly.graph_objects as go
 
+from explorer.charts.kept import kept
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
 from explorer.charts.style import LINE, finish, label_ends, level, log_where_wide
 from explorer.texts.formats import axis_title, decimal_percent, scale, signed, value_text
@@ -38,6 +39,7 @@ def one_per_group(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(point for point in points if not point.group or point.group[0] == point.parameter)
 
 
+@kept
 def sensitivity_curves(
     points: Iterable[SensitivityPoint],
     baseline: float | None = None,
@@ -79,6 +81,7 @@ def sensitivity_curves(
     return _finish(figure, curves, styles, baseline, measure, sentence)
 
 
+@kept
 def preview_curves(
     bands: Iterable[Band], baseline: float | None = None, *, focus: str | None = None
 ) -> go.Figure:
@@ -88,19 +91,17 @@ def preview_curves(
     images. A cross: nothing could be removed. baseline, focus: as in `sensitivity_curves`.
     """
     curves = _by_curve(bands)
-    figure = go.Figure()
     styles = _styles(curves, focus)
+    figure = go.Figure()
     for name, style in styles.items():
         curve = curves[name]
         if style.named:
             _add_band(figure, name, curve, style.colour, [band.interval for band in curve])
         look = style.look([band.images < band.n for band in curve], [band.no_op for band in curve])
         _add_estimated_curve(figure, name, curve, look)
-    sentence = _(
-        "Estimated sensitivity of {layers}, {n} points.",
-        layers=_layer_count(curves),
-        n=_points(curves),
-    )
+    layers = _layer_count(curves)
+    n = _points(curves)
+    sentence = _("Estimated sensitivity of {layers}, {n} points.", layers=layers, n=n)
     _finish(figure, curves, styles, baseline, "value", sentence)
     room = figure.layout.margin.t + LINE  # the title has a line of its own
     return figure.update_layout(legend_title_text=_("estimated"), margin_t=room)
@@ -197,8 +198,7 @@ def _finish(
         for name, look in styles.items()
         if look.named
     ]
-    label_ends(figure, ends)
-    return figure
+    return label_ends(figure, ends)
 
 
 def _fold_others(figure: go.Figure, styles: Mapping[str, _Style]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from explorer.charts.kept import kept
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED, TUNED
 from explorer.charts.style import finish, interval_bars, level, limit
 from explorer.texts.formats import axis_title, scale
@@ -15,6 +16,7 @@ COLOURS = {NONE: PRUNED_MODEL, BN: RECALIBRATED}
 """The others change weights or biases, as training does."""
 
 
+@kept
 def farthest_chart(
     points: Sequence[CurvePoint],
     found: Farthest | None,

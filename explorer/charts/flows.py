@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.cells import square_cells
+from explorer.charts.kept import kept
 from explorer.charts.palette import (
     CHOSEN,
     KEPT,
@@ -32,6 +33,7 @@ WEIGHT_STATES = (
 """What a mask update can do to a weight, in English, with its colour."""
 
 
+@kept
 def mask_update_chart(
     removed: Sequence[float],
     measured: Sequence[Evaluation],
@@ -102,6 +104,7 @@ def weight_states(history: History, frame: int) -> np.ndarray:
     return np.where(kept, np.where(restored, 1, 0), np.where(now, 3, 2)).astype(np.uint8)
 
 
+@kept
 def mask_over_time(history: History, frame: int) -> go.Figure:
     """The weights of the layer at that frame, each in the colour of its state.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from explorer.charts.kept import kept
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
 from explorer.charts.style import budget, finish, interval_bars, level, limit
 from explorer.texts.formats import axis_title, decimal_percent, scale, value_text
@@ -12,6 +13,7 @@ from pruning_core.flows.goal import BUDGETS, COSTS
 from pruning_core.types import Evaluation, GoalRound
 
 
+@kept
 def goal_chart(rounds: Sequence[GoalRound], dense: Evaluation) -> go.Figure:
     """The value after each round with its 95% interval, the goal, and the rounds that missed it.
 

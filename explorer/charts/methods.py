@@ -8,6 +8,7 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
+from explorer.charts.kept import kept
 from explorer.charts.palette import BASELINE, DEPTH, LAYERS, between
 from explorer.charts.style import finish, label_ends, level
 from explorer.texts.formats import axis_title, scale, value_text
@@ -26,6 +27,7 @@ AXES = {
 LONG_DASHES = ("longdash", "longdashdot")
 
 
+@kept
 def tradeoff(
     rows: Mapping[str, Sequence[Row]], over: str = "compression", state: str = "after"
 ) -> go.Figure:

@@ -6,6 +6,7 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
+from explorer.charts.kept import kept
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, LAYERS
 from explorer.charts.pareto import non_dominated
 from explorer.charts.style import finish, level, whiskers, whole_ticks
@@ -23,6 +24,7 @@ MOST_WHISKERS = 60
 """Above so many runs, intervals are in the hover text only."""
 
 
+@kept
 def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str] = ()) -> go.Figure:
     """The value of every run over what remains of a cost, with the Pareto front.
 
@@ -154,6 +156,7 @@ def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
     return non_dominated(own, lambda run: run.costs[cost], lambda run: task.sign * _value(run))
 
 
+@kept
 def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """The fraction removed from each layer, a line per run. removed: run -> layer -> fraction."""
     figure = go.Figure()
@@ -180,6 +183,7 @@ def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
     return finish(figure, sentence, 360, "runs ratios")
 
 
+@kept
 def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
     """The validation value after each epoch, a line per run."""
     figure = go.Figure()

@@ -6,6 +6,7 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
+from explorer.charts.kept import kept
 from explorer.charts.palette import (
     BASELINE,
     CHOSEN,
@@ -41,6 +42,7 @@ NARROW = 350
 BASELINE_DASHES = ("dot", "dashdot")
 
 
+@kept
 def best_so_far_chart(
     searches: Searches, baselines: Mapping[str, float], dense: float, task: Task
 ) -> go.Figure:
@@ -117,6 +119,7 @@ def _best_sentence(searches: Searches, baselines: Mapping[str, float], task: Tas
     )
 
 
+@kept
 def candidates_chart(
     searches: Searches,
     baselines: Mapping[str, Candidate],
@@ -215,6 +218,7 @@ def _add_star(figure: go.Figure, candidate: Candidate, cost: str, unit: float) -
     )
 
 
+@kept
 def extra_chart(searches: Searches, name: str) -> go.Figure:
     """A method's own number, such as the agent's reward, over the evaluations."""
     figure = go.Figure()
@@ -245,6 +249,7 @@ def extra_chart(searches: Searches, name: str) -> go.Figure:
     return finish(figure, sentence, 240, f"search {name}")
 
 
+@kept
 def correlation_chart(trials: Sequence[Trial], task: Task) -> go.Figure:
     """The value after a short fine-tune over the value before it, with and without repair."""
     unit = scale(task)
@@ -270,6 +275,7 @@ def correlation_chart(trials: Sequence[Trial], task: Task) -> go.Figure:
     return finish(figure, sentence, 340, "search correlation")
 
 
+@kept
 def ratio_bars(ratios: Mapping[str, float], others: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """The fraction removed from each part as a bar, and that of other ratios as marks.
 

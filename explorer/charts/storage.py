@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from explorer.charts.kept import kept
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED_MODEL, translucent
 from explorer.charts.style import finish, patterned
 from explorer.texts.formats import percent
@@ -18,6 +19,7 @@ KINDS = (
 )
 
 
+@kept
 def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
     """Left: bytes in each format. Right: the sparsities at which it is smaller than dense.
 

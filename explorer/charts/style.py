@@ -120,7 +120,7 @@ def _finite_values(figure: go.Figure) -> list[float]:
     return [float(y) for y in drawn if y is not None and math.isfinite(y)]
 
 
-def label_ends(figure: go.Figure, ends: Sequence[tuple[str, float, float, str]]) -> None:
+def label_ends(figure: go.Figure, ends: Sequence[tuple[str, float, float, str]]) -> go.Figure:
     """Writes the name of a curve beside its right end, in its colour.
 
     Names that would cover each other move apart. Call it after `finish`.
@@ -147,7 +147,7 @@ def label_ends(figure: go.Figure, ends: Sequence[tuple[str, float, float, str]])
             font={"color": colour, "size": 12},
         )
     longest = max((len(name) for name, *_ in ends), default=0)
-    figure.update_layout(margin_r=min(190, 20 + 7 * longest))
+    return figure.update_layout(margin_r=min(190, 20 + 7 * longest))
 
 
 def alt(figure: go.Figure) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from explorer.charts.kept import kept
 from explorer.charts.palette import KEPT, PRUNED, PRUNED_PATTERN
 from explorer.charts.style import finish, patterned
 from explorer.texts.translate import _
@@ -12,6 +13,7 @@ from pruning_core.compress.thin import Width
 ROW_HEIGHT = 19
 
 
+@kept
 def width_bars(widths: Sequence[Width]) -> go.Figure:
     """One bar per layer: the outputs that are kept, then those that are removed."""
     names = [width.layer for width in widths]
