@@ -16,6 +16,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
+import venv
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,16 +54,10 @@ def run(*command: str | Path, cwd: Path, rc: int = 0) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the repository without a network."""
+    """The wheel, built by the function that pip calls, in a process of its own."""
     out = tmp_path_factory.mktemp("wheel")
-    options = (
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "--quiet",
-        "--disable-pip-version-check",
-    )
-    run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", out, ROOT, cwd=out)
+    build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    run(sys.executable, "-c", build, out, cwd=ROOT)
     (built,) = out.glob("*.whl")
     return built
 
@@ -83,18 +78,16 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     here = Installed(tmp_path_factory.mktemp("environment"), tmp_path_factory.mktemp("elsewhere"))
-    run(sys.executable, "-m", "venv", "--without-pip", here.environment, cwd=here.folder)
+    venv.create(here.environment, symlinks=os.name != "nt")
     python = here.command("python")
-    purelib = run(
-        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=here.folder
-    ).stdout.strip()
-    (Path(purelib) / "this_environment.pth").write_text(
+    places = {"base": str(here.environment), "platbase": str(here.environment)}
+    purelib = Path(sysconfig.get_path("purelib", "venv", places))
+    assert purelib.is_dir()
+    (purelib / "this_environment.pth").write_text(
         sysconfig.get_path("purelib") + "\n", encoding="utf-8"
     )
     options = ("--no-deps", "--no-index", "--no-compile", "--quiet", "--disable-pip-version-check")
-    run(
-        sys.executable, "-m", "pip", "--python", python, "install", *options, wheel, cwd=here.folder
-    )
+    run(python, "-m", "pip", "install", *options, wheel, cwd=here.folder)
     return here
 
 

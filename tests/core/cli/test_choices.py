@@ -1,5 +1,6 @@
 """The page of choices, and that every criterion runs with every granularity and schedule."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from pruning_core import resolved_plan
 from pruning_core.cli.choices import markdown
-from pruning_core.criteria import CRITERIA
+from pruning_core.criteria import CRITERIA, Criterion, scores_by_part
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity, supports
 from pruning_core.model.inventory import inventory
@@ -17,7 +19,17 @@ from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan, prunable
 from pruning_core.schedule import SCHEDULES, fractions, schedule
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Dataset, Finished, GivenMasks, GroupScores, Masks, Pruned
+from pruning_core.types import (
+    Batches,
+    Dataset,
+    Finished,
+    GivenMasks,
+    GroupScores,
+    Layer,
+    Masks,
+    Pruned,
+    Scores,
+)
 from pruning_core.workspaces import Workspace
 from tests.cases import check_each
 from tests.core.events import of_kind
@@ -56,6 +68,30 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, criterion in CRITERIA.items():
         if "rounds" in {entry.name for entry in fields(criterion)}:
             monkeypatch.setitem(CRITERIA, name, replace(criterion, rounds=3))
+
+
+@pytest.fixture(autouse=True)
+def scores_of_the_dense_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the same for all granularities that prune the same layers."""
+
+    def by_part(
+        criterion: Criterion, model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+    ) -> Iterator[Scores]:
+        if model is space().model:
+            return iter(dense_scores(criterion, layers, batches))
+        return scores_by_part(criterion, model, layers, batches)
+
+    monkeypatch.setattr(resolved_plan, "scores_by_part", by_part)
+
+
+DENSE: dict[tuple[Criterion, tuple[Layer, ...]], list[Scores]] = {}
+
+
+def dense_scores(criterion: Criterion, layers: tuple[Layer, ...], batches: Batches) -> list[Scores]:
+    if (criterion, layers) not in DENSE:
+        found = scores_by_part(criterion, space().model, layers, batches)
+        DENSE[criterion, layers] = list(found)
+    return DENSE[criterion, layers]
 
 
 @cache

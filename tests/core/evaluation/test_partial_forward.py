@@ -2,7 +2,8 @@
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 from pruning_core.evaluation.partial_forward import PartialForward
-from pruning_core.masks import apply_masks
 from pruning_core.model.graph import program
 from pruning_core.model.graph.replay import Replay
 from pruning_core.model.inventory import inventory
+from pruning_core.model.mask_forms import removed_places
+from pruning_core.model.model_io import copy_model
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.events import stop
@@ -64,6 +66,18 @@ def full(model: nn.Module, images: MemorySplit) -> Tensor:
     return torch.cat([model(x.clone()) for x, _ in images.batches(BATCH)]).clone()
 
 
+@contextmanager
+def masked(
+    model: nn.Module, layer: Layer, layers: tuple[Layer, ...], keep: Tensor
+) -> Iterator[None]:
+    """Inside, the model's removed weights are zero, as in a copy by `apply_masks`."""
+    dense = model.get_parameter(layer.name).detach().clone()
+    for parameter, removed in removed_places(model, {layer.name: keep}, layers):
+        parameter.data.masked_fill_(removed, 0)
+    yield
+    model.get_parameter(layer.name).data.copy_(dense)
+
+
 def agree(
     model: nn.Module,
     shape: Shape,
@@ -82,11 +96,11 @@ def agree(
     replay = PartialForward(model, images, device=CPU, batch_size=BATCH, **({"workers": 2} | more))
     assert replay.traced is traced, replay.reason
     asked = (layers if every else one_of_each(layers))[:: -1 if backwards else 1]
+    work = copy_model(model)
     seen = []
     for layer, place, logits in replay.run(asked, masks):
-        assert torch.equal(
-            logits, full(apply_masks(model, {layer.name: masks(layer)[place]}, layers), images)
-        ), layer.name
+        with masked(work, layer, layers, masks(layer)[place]):
+            assert torch.equal(logits, full(work, images)), layer.name
         seen.append((layer.name, place))
     assert seen == [(layer.name, place) for layer in asked for place in (0, 1)]
     assert same_state(model, before)

@@ -57,7 +57,12 @@ def traced(
             if parameter.ndim == 1:
                 parameter.data.uniform_(-0.5, 1)
     layers = inventory(model, shape)
-    return model, layers, couplings(model, layers, shape), shape
+    before = state(model)
+    rng = torch.get_rng_state()
+    known = couplings(model, layers, shape)
+    assert same_state(model, before)
+    assert torch.equal(rng, torch.get_rng_state())
+    return model, layers, known, shape
 
 
 def masks_without_channels(
@@ -133,14 +138,8 @@ def test_weights_that_read_removed_channels_change_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_is_in_one_coupling_and_the_model_is_not_changed(name: str) -> None:
-    build, shape = NETWORKS[name]
-    model = seeded(build)
-    layers = inventory(model, shape)
-    before = state(model)
-    rng = torch.get_rng_state()
-    known = couplings(model, layers, shape)
-    assert same_state(model, before)
-    assert torch.equal(rng, torch.get_rng_state())
+    """`traced` compares the model's state."""
+    model, layers, known, _ = traced(name)
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
     assert sorted(name for coupling in known for name in coupling.layers) == sorted(
         layer.name for layer in layers
@@ -299,11 +298,10 @@ def test_layers_called_by_keyword_are_checked_too() -> None:
 
 def test_torchs_own_random_generator_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its state is not set back either, because another thread may use it at the same time."""
-    model = seeded(NETWORKS["vit"][0])
-    layers = inventory(model, SMALL)
+    model, layers, first, _ = traced("vit")
     before = torch.get_rng_state()
     monkeypatch.setattr(torch, "set_rng_state", None)
-    first, second = (couplings(model, layers, SMALL) for _ in range(2))
+    second = couplings(model, layers, SMALL)
     assert torch.equal(torch.get_rng_state(), before)
     assert [coupling.layers for coupling in first] == [coupling.layers for coupling in second]
     assert any(coupling.reason is None for coupling in first)
