@@ -65,8 +65,12 @@ TOGETHER = {
     "tests/explorer/pages/export/test_thinned.py": "ONNX",
     "tests/core/subjects/test_hugging_face.py": "transformers",
     "tests/core/subjects/test_language_models.py": "transformers",
+    "tests/core/compress/test_thin.py": "couplings",
+    "tests/core/evaluation/test_metrics.py": "couplings",
+    "tests/core/model/coupling/test_foreign.py": "couplings",
+    "tests/core/model/coupling/test_trace.py": "couplings",
 }
-"""Files of one process, by what takes it 2 seconds to import."""
+"""Files of one process, by what takes it 2 seconds to import or to compute."""
 
 
 def work_unit(nodeid: str) -> str:

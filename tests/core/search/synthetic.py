@@ -38,17 +38,23 @@ class SyntheticSpace:
         if self.keep is None:
             return ratios
 
-        def shifted(by: float) -> Ratios:
-            return of_parts(self.parts, {name: ratio + by for name, ratio in ratios.items()})
+        wanted = [
+            (share, ratios[part.name]) for share, part in zip(self.shares, self.parts, strict=True)
+        ]
+
+        def cost(by: float) -> float:
+            """The cost of the ratios shifted by it, as `of_parts` clips them."""
+            kept = (share * (1 - min(self.most, max(0.0, r + by))) for share, r in wanted)
+            return sum(kept)
 
         low = -1.0
         high = 1.0
-        if self.cost(shifted(high)) > self.keep + TOLERANCE:
+        if cost(high) > self.keep + TOLERANCE:
             raise PruningError(f"No ratios keep only {self.keep:.1%} of the cost.")
         for _ in range(30):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.cost(shifted(middle)) <= self.keep else (middle, high)
-        return shifted(high)
+            low, high = (low, middle) if cost(middle) <= self.keep else (middle, high)
+        return of_parts(self.parts, {name: ratio + high for name, ratio in ratios.items()})
 
     def features(self) -> tuple[PartFeatures, ...]:
         return tuple(

@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -38,6 +39,7 @@ def images(n: int = 60) -> MemorySplit:
     )
 
 
+@cache
 def setting() -> tuple[nn.Module, tuple[Layer, ...], GroupScores]:
     with torch.random.fork_rng():
         torch.manual_seed(3)
