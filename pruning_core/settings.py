@@ -12,27 +12,50 @@ Choice = TypeVar("Choice", bound=Entry)
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a choice. default: its type is that of the value; least, most: its range."""
+    """A setting of a choice. default: its type is that of the value; least, most: its range.
+
+    label: its name for people, one or a few words.
+    """
 
     name: str
     default: bool | int | float
     least: int | float
     most: int | float
     help: str
+    label: str
 
 
-def setting(default: bool | int | float, least: int | float, most: int | float, text: str) -> Any:
-    """A dataclass field that is a setting of a choice; text: its help."""
-    return field(default=default, metadata={"setting": (default, least, most, text)})
+def setting(
+    default: bool | int | float,
+    least: int | float,
+    most: int | float,
+    text: str,
+    *,
+    label: str = "",
+) -> Any:
+    """A dataclass field that is a setting of a choice; text: its help; label: else its own name."""
+    return field(default=default, metadata={"setting": (default, least, most, text, label)})
 
 
 def settings_of(entry: Any) -> tuple[Setting, ...]:
     """The settings of a choice, or of another dataclass that has some."""
     return tuple(
-        Setting(name, *entry.metadata["setting"])
-        for name, entry in entry.__dataclass_fields__.items()
-        if "setting" in entry.metadata
+        _setting(name, *field.metadata["setting"])
+        for name, field in entry.__dataclass_fields__.items()
+        if "setting" in field.metadata
     )
+
+
+def _setting(
+    name: str,
+    default: bool | int | float,
+    least: int | float,
+    most: int | float,
+    text: str,
+    label: str,
+) -> Setting:
+    own = label or name.replace("_", " ").capitalize()
+    return Setting(name, default, least, most, text, own)
 
 
 def with_settings(registry: Mapping[str, Choice], text: str, axis: str) -> Choice:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.flows.gradual import shares
-from pruning_core.flows.masking import MASK_FIXED, evaluation_copy, update_steps
+from pruning_core.flows.masking import evaluation_copy, mask_fixed, update_steps
 from pruning_core.flows.protocol import (
     FRAMES,
     Chosen,
@@ -298,16 +298,23 @@ class HardConcrete(FlowDefaults):
     label: str = "Learned gates (L0, hard concrete)"
     source: str = "Louizos et al. 2018, arXiv:1712.01312"
     published: tuple[tuple[str, str], ...] = (("granularity", "filter"), ("allocation", "global"))
-    end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
-    closed: float = setting(0.01, 0.001, 0.9, "The drop rate that the gates start with.")
+    end: float = mask_fixed(0.7)
+    closed: float = setting(
+        0.01, 0.001, 0.9, "The drop rate that the gates start with.", label="Closed"
+    )
     travel: float = setting(
         100.0,
         0.1,
         10000.0,
         "The rate at which log alpha learns x the number of its steps.",
+        label="Travel",
     )
     macs: bool = setting(
-        False, 0, 1, "The plan's sparsity is the share of the MACs to remove, not of the weights."
+        False,
+        0,
+        1,
+        "The plan's sparsity is the share of the MACs to remove, not of the weights.",
+        label="MACs in place of weights",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

@@ -9,21 +9,16 @@ from torch import Tensor, nn
 
 from pruning_core.flows.goal import Goal, GoalSettings
 from pruning_core.flows.masking import (
-    MASK_FIXED,
     RuleDefaults,
     StepState,
     Timed,
+    first_pruning,
+    mask_fixed,
     total_steps,
     train_with_rule,
     update_steps,
 )
-from pruning_core.flows.protocol import (
-    Chosen,
-    Event,
-    Flow,
-    FlowContext,
-    FlowDefaults,
-)
+from pruning_core.flows.protocol import Chosen, Event, Flow, FlowContext, FlowDefaults
 from pruning_core.flows.rounds import READS_CRITERION, choices, next_masks
 from pruning_core.model.precision import set_types, types_of
 from pruning_core.schedule import agp
@@ -32,8 +27,6 @@ from pruning_core.training.config import learning_rate
 from pruning_core.training.optimizers import SGD, AdamW
 from pruning_core.training.state_files import KeptOptimizer, KeptTensors, State
 from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
-
-FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
 
 
 def shares(steps: tuple[int, ...], curve: Callable[[float], float]) -> dict[int, float]:
@@ -139,9 +132,15 @@ class Gradual(GoalSettings):
         ("granularity", "fine"),
         ("schedule", "agp:20"),
     )
-    begin: float = setting(0.0, 0.0, 0.95, "The first pruning, as a fraction of all steps.")
+    begin: float = setting(
+        0.0, 0.0, 0.95, "The first pruning, as a fraction of all steps.", label="First pruning at"
+    )
     end: float = setting(
-        0.6, 0.05, 1.0, "The last pruning, as a fraction of all steps; then the network recovers."
+        0.6,
+        0.05,
+        1.0,
+        "The last pruning, as a fraction of all steps; then the network recovers.",
+        label="Last pruning at",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
@@ -206,19 +205,30 @@ class Movement(FlowDefaults):
     label: str = "Movement pruning"
     source: str = "Sanh et al. 2020, arXiv:2005.07683"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
-    begin: float = setting(0.1, 0.0, 0.95, FIRST_PRUNING)
-    end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
+    begin: float = first_pruning()
+    end: float = mask_fixed(0.7)
     cuts: int = setting(
         0,
         0,
         500,
         "How many times the mask is chosen. 0: in every step until the last one, as in the "
         "authors' code; fewer times often end worse.",
+        label="Times the mask is chosen",
     )
     adamw: bool = setting(
-        True, 0, 1, "Train the scores by AdamW, as the authors do. Off: add the slopes up."
+        True,
+        0,
+        1,
+        "Train the scores by AdamW, as the authors do. Off: add the slopes up.",
+        label="Train scores by AdamW",
     )
-    score_lr: float = setting(0.01, 1e-6, 10.0, "The highest learning rate of the scores (AdamW).")
+    score_lr: float = setting(
+        0.01,
+        1e-6,
+        10.0,
+        "The highest learning rate of the scores (AdamW).",
+        label="Learning rate of scores",
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         total = total_steps(context)
@@ -335,14 +345,24 @@ class Platon(FlowDefaults):
     label: str = "PLATON"
     source: str = "Zhang et al. 2022, arXiv:2206.12562"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "global"))
-    begin: float = setting(0.1, 0.0, 0.95, FIRST_PRUNING)
-    end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
-    window: int = setting(10, 1, 1000, "The number of steps whose sensitivity is averaged.")
+    begin: float = first_pruning()
+    end: float = mask_fixed(0.7)
+    window: int = setting(
+        10, 1, 1000, "The number of steps whose sensitivity is averaged.", label="Steps averaged"
+    )
     beta1: float = setting(
-        0.85, 0.0, 0.999, "Memory of the importance, in windows. Near 1: long memory."
+        0.85,
+        0.0,
+        0.999,
+        "Memory of the importance, in windows. Near 1: long memory.",
+        label="β₁, importance",
     )
     beta2: float = setting(
-        0.95, 0.0, 0.999, "Memory of the uncertainty, in windows. Near 1: long memory."
+        0.95,
+        0.0,
+        0.999,
+        "Memory of the uncertainty, in windows. Near 1: long memory.",
+        label="β₂, uncertainty",
     )
     released: bool = setting(
         False,
@@ -350,6 +370,7 @@ class Platon(FlowDefaults):
         1,
         "Set a window's mask one step later, and let it follow the scores until the last step, as "
         "in the authors' code. No training with a fixed mask follows.",
+        label="Steps of the authors' code",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,23 @@ from pruning_core.flows.protocol import FRAMES, Chosen, Event, FlowContext
 from pruning_core.model.inventory import oihw, stored
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.model_io import copy_model
+from pruning_core.settings import setting
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.training.hook import Hook
 from pruning_core.training.state_files import State, Stateful, placed_like
 from pruning_core.types import Masks, Pruned, Tuned
 
-MASK_FIXED = "When the mask becomes fixed, as a fraction of all steps."
+
+def first_pruning() -> Any:
+    """The setting `begin` of a flow that first trains without pruning."""
+    text = "Training without pruning at first, as a fraction of all steps."
+    return setting(0.1, 0.0, 0.95, text, label="First pruning at")
+
+
+def mask_fixed(default: float) -> Any:
+    """The setting `end` of a flow that keeps its last mask to the end of the training."""
+    text = "When the mask becomes fixed, as a fraction of all steps."
+    return setting(default, 0.05, 1.0, text, label="Mask frozen at")
 
 
 @dataclass(frozen=True, eq=False)

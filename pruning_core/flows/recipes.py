@@ -106,6 +106,7 @@ class QuantileRecipe(FlowDefaults):
         0,
         100_000,
         "Prune again after this many steps, with a growing level. 0: once, before training.",
+        label="Prune every n steps",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

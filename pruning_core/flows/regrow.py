@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pruning_core.flows.masking import (
-    MASK_FIXED,
     StepState,
     Timed,
+    mask_fixed,
     total_steps,
     train_with_rule,
     update_steps,
@@ -101,24 +101,33 @@ class Surgery(FlowDefaults):
         0.1,
         1.0,
         "The lower threshold, as a fraction of the level. Groups below it are removed.",
+        label="Lower threshold",
     )
     high: float = setting(
-        1.1, 1.0, 10.0, "The upper threshold, as a fraction of the level. Groups above it are kept."
+        1.1,
+        1.0,
+        10.0,
+        "The upper threshold, as a fraction of the level. Groups above it are kept.",
+        label="Upper threshold",
     )
-    end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
-    updates: int = setting(30, 1, 1000, "How many times the mask may be updated.")
+    end: float = mask_fixed(0.7)
+    updates: int = setting(
+        30, 1, 1000, "How many times the mask may be updated.", label="Mask updates"
+    )
     fixed: bool = setting(
         False,
         0,
         1,
         "Keep the level of the start, as the authors do: the final sparsity can be far from the "
         "target. Off: the level follows the weights.",
+        label="Level of the start",
     )
     gamma: float = setting(
         0.0,
         0.0,
         1.0,
         "An update after t steps happens with probability 1 / (1 + gamma t). The authors: 0.0001.",
+        label="Fewer updates (gamma)",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
@@ -240,15 +249,29 @@ class RigL(FlowDefaults):
         ("criterion", "random"),
     )
     share: float = setting(
-        0.3, 0.0, 1.0, "The fraction of the kept weights that is exchanged at first."
+        0.3,
+        0.0,
+        1.0,
+        "The fraction of the kept weights that is exchanged at first.",
+        label="Fraction replaced",
     )
-    end: float = setting(0.75, 0.05, 1.0, MASK_FIXED)
-    updates: int = setting(20, 1, 1000, "How many times weights are exchanged.")
+    end: float = mask_fixed(0.75)
+    updates: int = setting(
+        20, 1, 1000, "How many times weights are exchanged.", label="Mask updates"
+    )
     fresh: bool = setting(
-        False, 0, 1, "Start from new random weights, as the authors do. Off: from the trained ones."
+        False,
+        0,
+        1,
+        "Start from new random weights, as the authors do. Off: from the trained ones.",
+        label="New random weights",
     )
     released: bool = setting(
-        False, 0, 1, "The optimizer moves nothing at an exchange, as in the authors' code."
+        False,
+        0,
+        1,
+        "The optimizer moves nothing at an exchange, as in the authors' code.",
+        label="Steps of the authors' code",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

@@ -86,7 +86,11 @@ class Rounds(GoalSettings):
         ("granularity", "fine"),
     )
     fresh: bool = setting(
-        False, 0, 1, "Prune new random weights, then train them: for SNIP, GraSP and SynFlow."
+        False,
+        0,
+        1,
+        "Prune new random weights, then train them: for SNIP, GraSP and SynFlow.",
+        label="New random weights",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
@@ -189,13 +193,25 @@ class Lottery(FlowDefaults):
         ("schedule", "exponential:5"),
     )
     rewind: int = setting(
-        0, 0, 200, "The epoch of the dense training to go back to; 0: the state before it."
+        0,
+        0,
+        200,
+        "The epoch of the dense training to go back to; 0: the state before it.",
+        label="Rewind to epoch",
     )
     fresh: bool = setting(
-        True, 0, 1, "Start from new random weights. Off: start from the trained network."
+        True,
+        0,
+        1,
+        "Start from new random weights. Off: start from the trained network.",
+        label="New random weights",
     )
     resume: bool = setting(
-        True, 0, 1, "Train again from the epoch to go back to, as the authors do. Off: in full."
+        True,
+        0,
+        1,
+        "Train again from the epoch to go back to, as the authors do. Off: in full.",
+        label="Resume at that epoch",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
@@ -272,13 +288,16 @@ class SparseTraining(FlowDefaults):
     source: str
     published: tuple[tuple[str, str], ...]
     penalty: str
-    strength: float = setting(1e-4, 0.0, 1.0, "The weight of the penalty in the loss.")
+    strength: float = setting(
+        1e-4, 0.0, 1.0, "The weight of the penalty in the loss.", label="Penalty strength"
+    )
     groups: bool = setting(
         False,
         0,
         1,
         "The plan's sparsity is the share of the groups to remove, such as channels, not of the "
         "weights.",
+        label="Groups",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

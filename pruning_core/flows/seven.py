@@ -27,10 +27,20 @@ from pruning_core.types import Masks, Pruned, PruningError, Ratios
 PUBLISHED = (("granularity", "fine"), ("allocation", "global"))
 SOURCE = "Xiao et al. 2024 (SEVEN), arXiv:2403.12688"
 BETA1 = partial(
-    setting, 0.8, 0.0, 0.999, "Memory of the running average of |g|. Near 1: long memory."
+    setting,
+    0.8,
+    0.0,
+    0.999,
+    "Memory of the running average of |g|. Near 1: long memory.",
+    label="β₁, decay of |g|",
 )
 BETA2 = partial(
-    setting, 0.9, 0.0, 0.999, "Memory of the running average of g². Near 1: long memory."
+    setting,
+    0.9,
+    0.0,
+    0.999,
+    "Memory of the running average of g². Near 1: long memory.",
+    label="β₂, decay of g²",
 )
 SIGNED = partial(
     setting,
@@ -38,8 +48,16 @@ SIGNED = partial(
     0,
     1,
     "Average g instead of |g|, so that changing signs count as noise. Not in the paper's code.",
+    label="Signed average",
 )
-CLASSIFIER = partial(setting, False, 0, 1, "Prune the output layer too. The paper keeps it whole.")
+CLASSIFIER = partial(
+    setting,
+    False,
+    0,
+    1,
+    "Prune the output layer too. The paper keeps it whole.",
+    label="Prune the classifier",
+)
 
 
 def keep_ratio(t: int, steps: int, sparsity: float) -> float:
@@ -117,8 +135,14 @@ class SevenPre(FlowDefaults):
     label: str = "SEVEN before fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
-    steps: int = setting(100, 1, 5000, "T: the number of mini-batches, with a pruning after each.")
-    batch: int = setting(32, 1, 4096, "Images in a mini-batch.")
+    steps: int = setting(
+        100,
+        1,
+        5000,
+        "T: the number of mini-batches, with a pruning after each.",
+        label="Mini-batches (T)",
+    )
+    batch: int = setting(32, 1, 4096, "Images in a mini-batch.", label="Images per batch")
     beta1: float = BETA1()
     beta2: float = BETA2()
     signed_moment: bool = SIGNED()
@@ -186,10 +210,18 @@ class SevenDyn(FlowDefaults):
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
     delay: float = setting(
-        0.1, 0.0, 0.9, "t_i, as a fraction of all steps: fine-tuning before the first pruning."
+        0.1,
+        0.0,
+        0.9,
+        "t_i, as a fraction of all steps: fine-tuning before the first pruning.",
+        label="First pruning at (t)",
     )
     window: float = setting(
-        0.5, 0.0, 1.0, "T, as a fraction of all steps: the part in which it prunes."
+        0.5,
+        0.0,
+        1.0,
+        "T, as a fraction of all steps: the part in which it prunes.",
+        label="Pruning during (T)",
     )
     beta1: float = BETA1()
     beta2: float = BETA2()

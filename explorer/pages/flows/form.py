@@ -6,52 +6,18 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.pages.flows.goal_form import GOAL, goal_form
+from explorer.pages.flows.goal_form import goal_form
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from explorer.texts.translate import N_, _, from_core, in_a_row
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
+from pruning_core.flows.goal import GoalSettings
 from pruning_core.plan import Plan
 from pruning_core.tasks import Task
 
 REGROWS = N_("Removed weights may return.")
 STAYS = N_("Removed weights stay removed.")
-LABELS = {
-    "begin": N_("First pruning at"),
-    "end": N_("Mask frozen at"),
-    "gradual end": N_("Last pruning at"),
-    "rewind": N_("Rewind to epoch"),
-    "fresh": N_("New random weights"),
-    "steps": N_("Mini-batches (T)"),
-    "batch": N_("Images per batch"),
-    "beta1": N_("β₁, decay of |g|"),
-    "beta2": N_("β₂, decay of g²"),
-    "platon beta1": N_("β₁, importance"),
-    "platon beta2": N_("β₂, uncertainty"),
-    "signed_moment": N_("Signed average"),
-    "classifier": N_("Prune the classifier"),
-    "delay": N_("First pruning at (t)"),
-    "window": N_("Pruning during (T)"),
-    "platon window": N_("Steps averaged"),
-    "share": N_("Fraction replaced"),
-    "low": N_("Lower threshold"),
-    "high": N_("Upper threshold"),
-    "updates": N_("Mask updates"),
-    "strength": N_("Penalty strength"),
-    "every": N_("Prune every n steps"),
-    "cuts": N_("Times the mask is chosen"),
-    "adamw": N_("Train scores by AdamW"),
-    "score_lr": N_("Learning rate of scores"),
-    "fixed": N_("Level of the start"),
-    "released": N_("Steps of the authors' code"),
-    "gamma": N_("Fewer updates (gamma)"),
-    "resume": N_("Resume at that epoch"),
-    "closed": N_("Closed"),
-    "travel": N_("Travel"),
-    "groups": N_("Groups"),
-}
-"""The label of a setting: by flow and name, or by name."""
 
 
 def flow_form(plan: Plan, task: Task) -> None:
@@ -114,14 +80,10 @@ def _as_published(fields: dict[str, str]) -> None:
     state.change(**fields)
 
 
-def _label(flow_name: str, setting: Setting) -> str:
-    own = LABELS.get(f"{flow_name} {setting.name}") or LABELS.get(setting.name)
-    return _(own or setting.name.replace("_", " ").capitalize())
-
-
 def _settings(name: str, chosen: Flow) -> None:
     """Number fields in columns, then switches in a row; those of the goal have their own form."""
-    settings = [setting for setting in settings_of(chosen) if setting.name not in GOAL]
+    of_goal = settings_of(GoalSettings) if isinstance(chosen, GoalSettings) else ()
+    settings = [setting for setting in settings_of(chosen) if setting not in of_goal]
     switches = [setting for setting in settings if isinstance(setting.default, bool)]
     numbers = [setting for setting in settings if setting not in switches]
     if numbers:
@@ -131,13 +93,13 @@ def _settings(name: str, chosen: Flow) -> None:
     if switches:
         row = st.container(horizontal=True)
         for setting in switches:
-            row.toggle(_label(name, setting), **_bound(name, chosen, setting))
+            row.toggle(from_core(setting.label), **_bound(name, chosen, setting))
 
 
 def _number(columns: DeltaGenerator, name: str, chosen: Flow, setting: Setting) -> None:
     number = type(setting.default)
     columns.number_input(
-        _label(name, setting),
+        from_core(setting.label),
         number(setting.least),
         number(setting.most),
         step=_step(setting),
@@ -148,7 +110,7 @@ def _number(columns: DeltaGenerator, name: str, chosen: Flow, setting: Setting) 
 
 def _bound(name: str, chosen: Flow, setting: Setting) -> dict[str, Any]:
     """Widget options: it starts with the plan's value, and a change sets the plan's flow."""
-    key = f"knob_{name}_{setting.name}"
+    key = f"setting_{name}_{setting.name}"
     state.set_widget(key, getattr(chosen, setting.name))
     return {
         "key": key,
@@ -170,5 +132,5 @@ def _changed(name: str, setting: str) -> None:
     chosen = flow(state.plan().flow)
     if type(chosen) is not type(flow(name)):
         return
-    value = state.widget_value(f"knob_{name}_{setting}", getattr(chosen, setting))
+    value = state.widget_value(f"setting_{name}_{setting}", getattr(chosen, setting))
     state.change(flow=spec(name, replace(chosen, **{setting: value})))

@@ -13,9 +13,6 @@ from pruning_core.flows import Flow, flow, spec
 from pruning_core.flows.goal import ANY_LOSS, BUDGETS, GoalSettings
 from pruning_core.tasks import Task
 
-GOAL = ("lose", *BUDGETS)
-"""The settings that this form shows."""
-
 
 def goal_form(name: str, chosen: Flow, task: Task) -> None:
     """How much may be lost and how much may remain, where the flow can stop at a goal."""

@@ -10,7 +10,7 @@ from streamlit.testing.v1.element_tree import Slider
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache
-from pruning_core.flows import FLOWS
+from pruning_core.flows import FLOWS, settings_of
 from pruning_core.types import Finished
 from tests.explorer.driven import text
 
@@ -45,12 +45,15 @@ def test_every_flow_has_its_form(open_view: Open, name: str) -> None:
     assert FLOWS[name].help in text(at)
     assert text(at).lower().count("removed weights may return") == FLOWS[name].regrows
     assert text(at).lower().count("removed weights stay removed") != FLOWS[name].regrows
+    drawn = {widget.key for widget in [*at.number_input, *at.toggle]}
+    for setting in settings_of(FLOWS[name]):
+        assert drawn & {f"setting_{name}_{setting.name}", f"goal_{setting.name}"}, setting.name
 
 
 def test_settings_are_in_the_address(open_view: Open) -> None:
     at = open_view("flows", flow="seven_dyn")
-    at.number_input(key="knob_seven_dyn_delay").set_value(0.25).run()
-    at.toggle(key="knob_seven_dyn_signed_moment").set_value(True).run()
+    at.number_input(key="setting_seven_dyn_delay").set_value(0.25).run()
+    at.toggle(key="setting_seven_dyn_signed_moment").set_value(True).run()
     assert at.query_params["flow"] == "seven_dyn:delay=0.25,signed_moment=1"
     at.selectbox(key="flow").set_value("rigl").run()
     assert not at.exception
