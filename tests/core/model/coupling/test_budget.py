@@ -31,4 +31,11 @@ def test_a_smaller_input_is_advised_where_single_operations_take_the_time() -> N
         budget = Budget()
         budget._done = count
         budget._end = -1.0  # 60 s are over
+        budget._earliest = -1.0
         assert ("try a smaller input" in refusal(budget.step)) == advised
+
+
+def test_time_that_another_program_takes_is_not_counted() -> None:
+    budget = Budget()
+    budget._earliest = -1.0
+    budget.step()
