@@ -61,14 +61,15 @@ def sizes_fit(annotation: Any, shape: tuple[int, ...]) -> bool:
     if len(shape) < len(sizes) or (len(shape) > len(sizes) and not more):
         return False
     known: dict[str, int] = get_shape_memo()[0]  # type: ignore[no-untyped-call]
-    new: dict[str, int] = {}
+    before = len(known)
     for wanted, size in zip(sizes, shape, strict=False):
-        if isinstance(wanted, str):
-            if known.get(wanted, new.setdefault(wanted, size)) != size:
-                return False
-        elif wanted is not None and wanted != size:
+        if wanted is None:
+            continue
+        own = known.setdefault(wanted, size) if type(wanted) is str else wanted
+        if own != size:
+            while len(known) > before:  # the names that are new here
+                known.popitem()
             return False
-    known.update(new)
     return True
 
 

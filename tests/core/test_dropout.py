@@ -27,7 +27,7 @@ from tests.core.toy import LAYERS, is_sentence, layer, refusal
 
 HERE = layer((6, 4, 1, 1))
 RATE = 0.4
-PASSES = 2000
+PASSES = 800
 W = torch.linspace(-1, 2, 24).view(6, 4, 1, 1)
 V = torch.tensor([0.5, -1.0, 2.0, 1.0])
 

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.pipeline import choose_masks, masked_copy, probe_split
+from pruning_core.pipeline import group_scores_of, masked_copy, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import (
     COARSE,
@@ -18,7 +18,7 @@ from pruning_core.sensitivity.farthest import (
     farthest,
 )
 from pruning_core.tasks import Change, change
-from pruning_core.types import Masks, PruningError
+from pruning_core.types import Evaluation, GroupScores, Masks, PruningError
 from pruning_core.workspaces import Workspace, open_workspace
 
 PLANS = (
@@ -77,10 +77,17 @@ def within_limit(plan: Plan, space: Workspace, sparsity: float, lose: float, sur
 @cache
 def measured_change(plan: Plan, space: Workspace) -> Change:
     """The sweeps of several limits use the same measurements."""
-    judge = Judge.of(space.dataset)
+    groups, dense = at_every_sparsity(replace(plan, sparsity=0.5), space)
+    masks = plan.resolve(space).choose(groups, 1.0)[1]
+    network = masked_copy(plan, space, masks)
+    return change(dense, Judge.of(space.dataset).evaluate(network, probe_split(plan, space)))
+
+
+@cache
+def at_every_sparsity(plan: Plan, space: Workspace) -> tuple[GroupScores, Evaluation]:
+    """The scores, and the dense network measured."""
     split = probe_split(plan, space)
-    network = masked_copy(plan, space, choose_masks(plan, space)[1])
-    return change(judge.evaluate(space.model, split), judge.evaluate(network, split))
+    return group_scores_of(plan, space)[1], Judge.of(space.dataset).evaluate(space.model, split)
 
 
 def test_points_of_the_curve_are_not_measured_again(
