@@ -61,6 +61,7 @@ LONGEST_FIRST = (
 TOGETHER = {
     "tests/core/cli/test_thin.py": "ONNX",
     "tests/core/compress/test_runtimes.py": "ONNX",
+    "tests/core/export/test_thinned.py": "ONNX",
     "tests/explorer/pages/export/test_page.py": "ONNX",
     "tests/explorer/pages/export/test_thinned.py": "ONNX",
     "tests/core/subjects/test_hugging_face.py": "transformers",

@@ -4,12 +4,14 @@ import gzip
 import os
 import shutil
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from torchvision.datasets import FashionMNIST
 
+from pruning_core.criteria import CRITERIA
 from pruning_core.types import Dataset
 from pruning_core.zoo import load_data
 from pruning_core.zoo.request import VARIABLE
@@ -23,6 +25,14 @@ def plain_main(monkeypatch: pytest.MonkeyPatch) -> None:
     there.
     """
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Criteria that work in rounds use three."""
+    for name, criterion in CRITERIA.items():
+        if "rounds" in {entry.name for entry in fields(criterion)}:
+            monkeypatch.setitem(CRITERIA, name, replace(criterion, rounds=3))
 
 
 @pytest.fixture(scope="session")

@@ -63,15 +63,7 @@ class Small(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Criteria that work in rounds use three."""
-    for name, criterion in CRITERIA.items():
-        if "rounds" in {entry.name for entry in fields(criterion)}:
-            monkeypatch.setitem(CRITERIA, name, replace(criterion, rounds=3))
-
-
-@pytest.fixture(autouse=True)
-def scores_of_the_dense_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def scores_of_the_dense_network_once(few_rounds: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are the same for all granularities that prune the same layers."""
 
     def by_part(

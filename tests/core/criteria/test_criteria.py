@@ -176,6 +176,7 @@ def test_the_network_has_every_kind_of_layer() -> None:
     assert any(x.aliases for x in kinds()[1])
 
 
+@pytest.mark.usefixtures("few_rounds")
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str) -> None:
     """Parameters, buffers, gradients, modes, requires_grad, hooks and random numbers stay.
@@ -222,6 +223,7 @@ def bookkeeping(model: nn.Module) -> list[object]:
     ]
 
 
+@pytest.mark.usefixtures("few_rounds")
 @pytest.mark.parametrize("name", CRITERIA)
 def test_signs_appear_only_where_groups_sum_with_signs(name: str) -> None:
     model, every = kinds()

@@ -41,6 +41,7 @@ def float32_copy(space: Workspace) -> Workspace:
     return Workspace(model, space.dataset, inventory(model, space.dataset.shape), ())
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_every_criterion_gives_the_masks_of_the_float32_copy() -> None:
     spaces = {kind: (space_in(kind), float32_copy(space_in(kind))) for kind in TYPES}
 

@@ -153,6 +153,7 @@ def test_inputs_of_linears_are_measured_at_every_token() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.usefixtures("few_rounds")
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_criterion_gives_scores_or_a_reason(name: str) -> None:
     model = tiny_bert()
@@ -234,6 +235,7 @@ def test_a_plan_runs_on_tokens(flow: str, shape: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_a_criterion_without_data_gets_tokens_that_are_valid() -> None:
     model = tiny_bert()
     space = Workspace(deepcopy(model), dataset(), LAYERS, (), X)
