@@ -7,7 +7,6 @@ whose signature names no array needs no memory of sizes.
 
 import builtins
 import dataclasses
-import dis
 import importlib
 import inspect
 import sys
@@ -83,33 +82,31 @@ def checked_from_its_first_call(function: Any) -> Callable[..., Any]:
 
 def _first_call(*args: Any, __function: Any, __own: Any, **kwargs: Any) -> Any:
     checker = checker_of(__function)
-    become(__own, checker)
+    become(__own, _forward if reads_globals(checker) else checker, checker)
     return checker(*args, **kwargs)
 
 
-def become(function: Any, other: Any) -> None:
+def become(function: Any, other: Any, checker: Any) -> None:
     """Later calls of the function run the other one's code."""
-    forwards = bool(other.__closure__ or reads_globals(other.__code__))
-    code = _forward if forwards else other
-    needed = {"__function": other} if forwards else other.__kwdefaults__ or {}
+    needed = {"__function": checker} if other is _forward else other.__kwdefaults__ or {}
     # In this order: another thread may call it now. Names that a code does not have do no harm.
     function.__kwdefaults__ = function.__kwdefaults__ | needed
-    function.__defaults__ = code.__defaults__
-    function.__code__ = code.__code__
+    function.__defaults__ = other.__defaults__
+    function.__code__ = other.__code__
 
 
 def _forward(*args: Any, __function: Any, **kwargs: Any) -> Any:
     return __function(*args, **kwargs)
 
 
-@cache
-def reads_globals(code: CodeType) -> bool:
-    """Does the code read names of its module, not only Python's own?"""
-    return any(
-        instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-        and not hasattr(builtins, instruction.argval)
-        for instruction in dis.get_instructions(code)
-    )
+def reads_globals(function: Any) -> bool:
+    """May the function read names of its module or of a function around it?
+
+    Those of attributes are told from them nowhere, and forwarding costs little.
+    """
+    known = function.__globals__
+    names = (name for name in function.__code__.co_names if not hasattr(builtins, name))
+    return bool(function.__closure__) or any(name in known for name in names)
 
 
 COMPILED: dict[tuple[str, str, CodeType], tuple[Any, bool]] = {}
