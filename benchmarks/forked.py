@@ -40,7 +40,7 @@ class Ended:
     """What became of a process. status: its exit status, negative where a signal ended it."""
 
     status: int
-    told: str
+    output: str
     seconds: float
 
 
@@ -86,7 +86,7 @@ def prepare(inputs: Path, less: float = 0.0) -> None:
     (inputs / "study.json").write_text(study.to_json())
     scan = [*commands(inputs, inputs)["scan"][:-1], "cpu"]
     if (ended := forked(lambda: main(scan))).status:
-        raise RuntimeError(ended.told)
+        raise RuntimeError(ended.output)
 
 
 def forked(
@@ -98,25 +98,25 @@ def forked(
 
     kill_after: seconds after which it is killed by signal 9.
     """
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as output:
         begun = time.monotonic()
         process = get_context("fork").Process(
-            target=_in_child, args=(work, variables or {}, told.fileno())
+            target=_in_child, args=(work, variables or {}, output.fileno())
         )
         process.start()
         process.join(kill_after)
         if process.is_alive():
             process.kill()
         process.join()
-        told.seek(0)
-        words = told.read().decode(errors="replace")
+        output.seek(0)
+        words = output.read().decode(errors="replace")
     return Ended(process.exitcode or 0, words, time.monotonic() - begun)
 
 
-def _in_child(work: Callable[[], int], variables: Mapping[str, Path], told: int) -> None:
+def _in_child(work: Callable[[], int], variables: Mapping[str, Path], output: int) -> None:
     """Ends with the work's status, or with 1 and a traceback."""
-    os.dup2(told, 1)
-    os.dup2(told, 2)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     os.environ.update({name: str(path) for name, path in variables.items()})
     sys.exit(work())
 

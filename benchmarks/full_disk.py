@@ -34,7 +34,7 @@ from pruning_core.types import PruningError
 from pruning_core.zoo import recipes
 from pruning_core.zoo.fetch import digest_of, fetch
 from pruning_core.zoo.request import VARIABLE as DATA
-from pruning_core.zoo.uploads import Asked, store_images, store_network
+from pruning_core.zoo.uploads import Statement, store_images, store_network
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 
 PAGE = 4096
@@ -118,7 +118,7 @@ def uploaded(kind: str, at: Places) -> int:
         images = store_images(zipped(flowers(20 + at.again)), "mine.zip", "me").name
         if kind == "network":
             content = pt(network(seed=int(at.again)).state_dict())
-            store_network(content, "best.pt", Asked("vgg", images, TRANSFORM), "me")
+            store_network(content, "best.pt", Statement("vgg", images, TRANSFORM), "me")
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
@@ -215,7 +215,7 @@ def measured(name: str, large: Path) -> Row:
     shutil.rmtree(state, ignore_errors=True)
     with small_disk(small):
         first = forked(partial(KINDS[name], Places(small, large)))
-        row.faults += [first.told] * bool(first.status)
+        row.faults += [first.output] * bool(first.status)
         need = used(small)
         shutil.copytree(small, state)
     for free in (None, 0, PAGE, need // 2, max(0, need - PAGE)):
@@ -229,7 +229,7 @@ def measured(name: str, large: Path) -> Row:
             found = [*_told(name, ended, row), *_lost(small, before, kept)]
             ended = forked(partial(KINDS[name], Places(small, large, again=True)))
             if ended.status and name != "standard output":
-                found.append(f"with room again: {ended.told[-300:]}")
+                found.append(f"with room again: {ended.output[-300:]}")
             found += _lost(small, before, kept)
             row.faults += [f"{free} bytes free: {fault}" for fault in found]
     return row
@@ -242,14 +242,14 @@ def _kept(small: Path) -> set[str]:
 
 def _told(name: str, ended: Ended, row: Row) -> list[str]:
     """Counts how the process ended; what is wrong with what it said."""
-    lines = ended.told.splitlines()
+    lines = ended.output.splitlines()
     full = [line for line in lines if any(words in line for words in FULL)]
     row.refused += bool(ended.status or (name in BESIDE and full))
     row.done += not ended.status
-    if "Traceback" in ended.told or "Exception ignored" in ended.told:
-        return [f"a traceback: {ended.told[-300:]}"]
+    if "Traceback" in ended.output or "Exception ignored" in ended.output:
+        return [f"a traceback: {ended.output[-300:]}"]
     if ended.status and not full:
-        return [f"no line says why: {ended.told[-300:]}"]
+        return [f"no line says why: {ended.output[-300:]}"]
     return []
 
 

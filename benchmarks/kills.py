@@ -72,7 +72,7 @@ class Killer:
             ended = self.usual[name] = self._forked(name)
             self._check(name, ended)
             if ended.status:
-                self.faults.append(f"{name}: {ended.told}")
+                self.faults.append(f"{name}: {ended.output}")
             self.wanted[name] = self._results()
             print(f"{name}: {ended.seconds:.1f} s, {len(self.wanted[name])} files", flush=True)
 
@@ -90,7 +90,7 @@ class Killer:
         ended = self._forked(name)
         self._check(name, ended)
         if ended.status:
-            self.faults.append(f"{name}, given again: {ended.told[-500:]}")
+            self.faults.append(f"{name}, given again: {ended.output[-500:]}")
         wanted = self.wanted[name]
         found = self._results()
         other = [path for path in wanted | found if found.get(path) != wanted.get(path)]
@@ -111,7 +111,7 @@ class Killer:
         return forked(lambda: main(arguments), folders, kill_after)
 
     def _check(self, name: str, ended: Ended) -> None:
-        self.kept |= set(KEPT.findall(ended.told))
+        self.kept |= set(KEPT.findall(ended.output))
         wrong = [*broken_files(self.out), *history_faults(self.history, self.kept)]
         self.faults += [f"{name}: {fault}" for fault in wrong]
 
@@ -142,8 +142,8 @@ def kill_all(kills: int) -> int:
         states = [run.state for run in History(killer.history).runs()]
         for command, count in hits.items():
             print(f"{command:12} {count} kills")
-        told = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-        print(f"{sum(hits.values())} kills; the history has {told}; {len(killer.kept)} reported")
+        counted = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+        print(f"{sum(hits.values())} kills; the history has {counted}; {len(killer.kept)} reported")
         for fault in killer.faults:
             print(f"FAULT {fault}")
     print(f"{len(killer.faults)} faults")

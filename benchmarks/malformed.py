@@ -130,7 +130,7 @@ def main(each: int, names: list[str]) -> int:
                 continue
             ended = forked(partial(_counted, kind, folder, each))
             seen = Seen(**json.loads((folder / ROW).read_text()))
-            faults_here = [*seen.faults, *dict.fromkeys(seen.ran), *[ended.told] * ended.status]
+            faults_here = [*seen.faults, *dict.fromkeys(seen.ran), *[ended.output] * ended.status]
             counts = (seen.n, seen.sentences, seen.n - seen.sentences - ended.status)
             others = (ended.status, len(seen.ran), f"{seen.slowest:.2f}", f"{seen.growth:.0f}")
             print(f"| {' | '.join(map(str, (kind.name, *counts, *others)))} |", flush=True)

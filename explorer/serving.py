@@ -89,7 +89,7 @@ def allowed(scope: Scope) -> bool:
 def may_read(scope: Scope) -> bool:
     """Does the request come from this machine under a name of it, or does it have the token?
 
-    The name in the Host header tells a proxy on this machine, and a foreign page, from a command.
+    A proxy on this machine, and a foreign page, have another name in the Host header.
     """
     request = HTTPConnection(scope)
     token = os.environ.get(TOKEN, "")

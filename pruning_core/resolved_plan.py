@@ -275,7 +275,7 @@ class ResolvedPlan:
 
         A removed output takes its bias and the scale and shift of its norm with it. Nothing where
         the granularity removes less than whole outputs. Parameters behind a join of several
-        layers are included where `Workspace.tied` knows the join.
+        layers are included where `Workspace.tied` has the join.
         """
         if not masks or not self.granularity.removes_outputs:
             return {}

@@ -158,8 +158,8 @@ class Job:
             if isinstance(problem, MeansFailed):  # the work itself can go on
                 self._leave_folder(over=False)
             self._finish("failed", str(problem))
-        # All errors: the code of a user's own network or data runs here and can raise any, and
-        # above a thread nobody catches them: the job would stay "running" and the queue would stop.
+        # All errors: the code of a user's own network or data runs here and can raise any, no
+        # code above a thread catches them: the job would stay "running" and the queue would stop.
         except Exception as problem:
             LOG.exception("job failed", extra={"fields": {"kind": self.kind}})
             self._finish(

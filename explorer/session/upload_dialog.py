@@ -16,8 +16,8 @@ from explorer.texts.translate import N_, _, from_core
 from pruning_core.start_masks import ZEROS
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads import (
-    Asked,
     NetworkCard,
+    Statement,
     find_upload,
     inspect,
     store_images,
@@ -189,7 +189,7 @@ def _open(given: Fields, chosen: str) -> None:
             stored = store_network(
                 given.checkpoint.getvalue(),
                 given.checkpoint.name,
-                Asked(given.architecture, str(dataset), given.transform, given.names, chosen),
+                Statement(given.architecture, str(dataset), given.transform, given.names, chosen),
                 state.owner(),
                 given.masks.getvalue() if given.masks is not None else None,
             )

@@ -55,7 +55,7 @@ def after_a_stop() -> str:
 
 
 def _owner() -> str:
-    """What tells this browser from others on disk; its secret name cannot be found from it."""
+    """The name of this browser on disk; its secret name cannot be found from it."""
     return hashlib.sha256(f"unfinished {state.owner()}".encode()).hexdigest()
 
 

@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
     for difference in ended.differences:
         note(difference)
     if options.json:
-        told = {"equal": ended.equal, "then": ended.then, "now": ended.now}
-        print_json({**told, "differences": ended.differences})
+        values = {"equal": ended.equal, "then": ended.then, "now": ended.now}
+        print_json({**values, "differences": ended.differences})
     else:
         for state, value in ended.now.items():
             before = ended.then.get(state)

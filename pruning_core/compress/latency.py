@@ -74,7 +74,7 @@ class Latency:
 
     @property
     def busy(self) -> str | None:
-        """Why the machine was too busy to tell; None where it was not."""
+        """Why the machine was too busy to decide; None where it was not."""
         return busy_words(self.machine, [t for own in self.times for t in own.timings])
 
 
@@ -209,7 +209,7 @@ def verdict_words(timing: Timing, error: float = 0.0) -> str:
     low, high = timing.interval
     numbers = f"{timing.speedup:.2f}x [{low:.2f}, {high:.2f}], n = {timing.n}"
     if timing.disagrees:
-        said = f"too busy to tell, halves differ by {timing.halves:.0%}: {numbers}."
+        said = f"too busy to decide, halves differ by {timing.halves:.0%}: {numbers}."
     elif timing.verdict == "faster":
         said = f"faster than dense: {numbers}."
     elif timing.verdict == "slower":
@@ -224,7 +224,7 @@ def verdict_words(timing: Timing, error: float = 0.0) -> str:
 
 
 def conclusion(latency: Latency) -> str:
-    """Where pruning made the network faster, and where slower; "" where it is too busy to tell."""
+    """Where pruning made the network faster, and where slower; "" on a busy machine."""
     if latency.busy is not None:
         return ""
     faster, slower = (

@@ -191,7 +191,7 @@ def _halves(values: Sequence[float]) -> float:
 
 
 def busy_words(machine: Machine, timings: Sequence[Timing]) -> str | None:
-    """Why the machine was too busy to tell; None where it was not. machine: before the timings."""
+    """Why the machine was too busy to decide; else None. machine: before the timings."""
     if machine.overloaded:
         return (
             f"Too busy to tell: {machine.load:.1f} processes wanted to compute on "

@@ -55,7 +55,7 @@ class FittedTime:
 
     @property
     def busy(self) -> str | None:
-        """Why the machine was too busy to tell; None where it was not."""
+        """Why the machine was too busy to decide; None where it was not."""
         return _busy(self.machine, self.found)
 
 
@@ -168,5 +168,5 @@ class _Search:
 
 
 def _busy(before: Machine, tried: TriedTime) -> str | None:
-    """Why the machine was too busy to tell. before: the machine as it was before the search."""
+    """Why the machine was too busy to decide. before: the machine as it was before the search."""
     return busy_words(before, () if tried.timing is None else (tried.timing,))

@@ -162,15 +162,15 @@ def scan_record(plan: Plan, settings: Mapping[str, Any], fingerprint: str, task:
 
 def search_record(plan: Plan, settings: Settings, fingerprint: str, task: Task) -> Run:
     """A search that begins; its id is that of every search with the same settings."""
-    told = asdict(settings)
+    by_name = asdict(settings)
     return Run(
         "search",
         plan.to_json(),
         fingerprint,
-        id=content_id("search", fingerprint, plan.to_json(), json.dumps(told)),
+        id=content_id("search", fingerprint, plan.to_json(), json.dumps(by_name)),
         task=task,
         machine=machine_facts(),
-        settings={"search": told},
+        settings={"search": by_name},
     )
 
 

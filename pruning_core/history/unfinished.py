@@ -82,7 +82,7 @@ class Carried:
         self.close(delete=error is None or names <= {FILE, LOCK})
 
     def close(self, *, delete: bool) -> None:
-        """Ends the job here. delete: nobody needs to go on with it."""
+        """Ends the job here. delete: it is not continued later."""
         self._lock.close()
         if delete:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -129,7 +129,7 @@ def written_norms(model: nn.Module) -> dict[str, float]:
 
 
 def kept_scales(model: nn.Module) -> frozenset[str]:
-    """The names of the scales by which norms know removed channels."""
+    """The names of the scales by which norms find removed channels."""
     return frozenset(
         f"{path}.{name}" if path else name
         for path, module in model.named_modules()

@@ -149,7 +149,7 @@ def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.
     """A copy of the model that gives only these logits, in this order; for None the model itself.
 
     With it, a loss is over the classes of the data, which `accuracy.evaluate` reads, and not over
-    all classes that the model knows.
+    all classes of the model.
     """
     if outputs is None:
         return model

@@ -22,7 +22,7 @@ LARGEST_SEED = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class Amc(SearchDefaults):
-    """An agent walks over the parts, sets each ratio, and learns from the pruned network's score.
+    """An agent sets the ratio of each part in turn, and learns from the pruned network's score.
 
     State of part l: which part it is (one number per part, 1 for this one), its kind, outputs,
     inputs, stride, kernel and weights, each scaled to [0, 1] over the parts, the cost removed up to
@@ -44,7 +44,7 @@ class Amc(SearchDefaults):
     decay: float = setting(0.95, 0.5, 1.0, "The noise shrinks by this factor in every episode.")
     hidden: int = setting(64, 4, 2000, "Units of each hidden layer of the agent's networks.")
     batch: int = setting(64, 1, 1024, "Transitions per step of learning.")
-    memory: int = setting(100, 1, 10000, "Episodes that the agent remembers.")
+    memory: int = setting(100, 1, 10000, "The last episodes are kept for learning.")
 
     def __call__(
         self,
@@ -55,7 +55,7 @@ class Amc(SearchDefaults):
         starts: Mapping[str, Ratios],
     ) -> Iterator[Candidate]:
         self._check(space)
-        walk = _Walk(space)
+        episode = _Episode(space)
         agent = self._agent(space, seed)
         candidates = Candidates(space, evaluate)
         given = list(islice(starts.items(), evaluations))
@@ -65,16 +65,16 @@ class Amc(SearchDefaults):
                 origin, ratios = given[number]
             elif number < warm:
                 origin = "random episode"
-                ratios = walk.ratios(lambda _: agent.random())
+                ratios = episode.ratios(lambda _: agent.random())
             else:
                 agent.learn(len(space.parts))
                 sigma = self.noise * self.decay ** (number - warm)
                 origin = f"episode {number - warm + 1} of the agent"
-                ratios = walk.ratios(partial(agent.noisy, sigma=sigma))
+                ratios = episode.ratios(partial(agent.noisy, sigma=sigma))
             candidate = candidates.measure(ratios, origin)
             reward = self._reward(space, candidate)
             if math.isfinite(reward):
-                agent.remember(walk.transitions(candidate.ratios, reward))
+                agent.keep(episode.transitions(candidate.ratios, reward))
             yield replace(candidate, extra={"reward": reward})
 
     def _check(self, space: RatioSpace) -> None:
@@ -116,7 +116,7 @@ def error_of(judged: Judged) -> float:
     return 1 - judged.score if judged.score >= 0 else -judged.score
 
 
-class _Walk:
+class _Episode:
     """The states of an episode, and its ratios within the budget."""
 
     def __init__(self, space: RatioSpace) -> None:

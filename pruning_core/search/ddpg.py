@@ -72,7 +72,7 @@ class Agent:
         """An action drawn evenly."""
         return float(self._draw.uniform())
 
-    def remember(self, episode: Sequence[Transition]) -> None:
+    def keep(self, episode: Sequence[Transition]) -> None:
         """Keeps an episode; the oldest transitions are dropped."""
         self._transitions = [*self._transitions, *episode][-self._memory :]
         rewards = np.array([t.reward for t in self._transitions])

@@ -57,7 +57,7 @@ class OptunaDefaults(SearchDefaults):
             yield self._next(study, candidates)
 
     def _next(self, study: "Study", candidates: Candidates) -> Candidate:
-        """Asks for ratios, measures them, and tells the study their value."""
+        """Takes ratios from the study, measures them, and gives it their value."""
         space = candidates.space
         trial = study.ask(_ranges(space))
         origin = trial.user_attrs.get("origin", f"trial {trial.number}")
@@ -77,7 +77,7 @@ class OptunaDefaults(SearchDefaults):
         return [judged.score, *(costs[name] for name in self._traded(space))]
 
     def _add(self, study: "Study", space: RatioSpace, ratios: Ratios, judged: Judged) -> None:
-        """Tells the study what another worker measured."""
+        """Gives the study what another worker measured."""
         study.add_trial(
             _optuna().trial.create_trial(
                 params=_parameters(space, ratios),

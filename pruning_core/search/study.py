@@ -1,7 +1,7 @@
 """Finished evaluations that the workers of a search share, and that outlast every one of them.
 
-Every worker runs the whole search method with a seed of its own and asks this memory first: ratios
-that were evaluated are never evaluated again. So a search that was interrupted is resumed by the
+Every worker runs the whole search method with a seed of its own and looks here first: ratios that
+were evaluated are never evaluated again. So a search that was interrupted is resumed by the
 same call: it proposes the same ratios, and their values are known.
 """
 

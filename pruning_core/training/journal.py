@@ -117,7 +117,7 @@ class Journal:
         self.measurements.append(packed_evaluation(evaluation))
         return evaluation
 
-    def knows(self, measurements: list[State]) -> None:
+    def set_known(self, measurements: list[State]) -> None:
         """Lets `measured` give these first."""
         self._known = max(self._known, measurements, key=len)
 

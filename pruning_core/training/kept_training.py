@@ -66,7 +66,7 @@ class KeptTraining:
         self._steps = [(int(e), int(s), int(n), loss) for e, s, n, loss in kept["steps"].tolist()]
         self._events = [(steps, event) for steps, event in kept["events"]]
         self._journal.done += sum("epoch" in event for _, event in self._events)
-        self._journal.knows(kept["measurements"])
+        self._journal.set_known(kept["measurements"])
 
     def replayed(self, model: nn.Module, epochs: int) -> Iterator[Resumed | Step | Epoch | Pruned]:
         """Resumed, then the events of the epochs before. Those with masks have this model, and not

@@ -40,7 +40,7 @@ def open_in_worker(model: str, dataset: str) -> Workspace:
     """`open_workspace` in a process that another one has started, maybe on another machine."""
     if not is_upload_name(model) and model not in known_models():
         raise PruningError(
-            f"This worker knows no network '{model}': start it with the environment "
+            f"This worker has no network '{model}': start it with the environment "
             f"variable {VARIABLE}, which names the file of the network."
         )
     return open_workspace(model, dataset)

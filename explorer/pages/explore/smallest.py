@@ -44,7 +44,7 @@ LEADS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class SmallestRequest:
     """key: of the plan without its sparsity; share: of the dense bytes or time."""
 
     key: str
@@ -83,21 +83,21 @@ def smallest(plan: Plan, space: Workspace, limited: str) -> None:
     repeated(_live, active)(plan, asked, was_active=active)
 
 
-def _form(plan: Plan, limited: str) -> Asked:
+def _form(plan: Plan, limited: str) -> SmallestRequest:
     state.keep_widget("smallest_share")
     share = st.number_input(
         _(LABELS[limited]), 1.0, 99.0, 40.0, 5.0, format="%g", key="smallest_share", width=230
     )
     key = repr((cache.repair_key(replace(plan, sparsity=0.0)), plan.calibration, plan.probe))
-    return Asked(key, limited, float(share) / 100)
+    return SmallestRequest(key, limited, float(share) / 100)
 
 
-def _start(plan: Plan, space: Workspace, asked: Asked) -> None:
+def _start(plan: Plan, space: Workspace, asked: SmallestRequest) -> None:
     events = partial(EVENTS[asked.limited], plan, share=asked.share)
     start_job(KIND, TITLE, cache.work(plan, space, events), asked)
 
 
-def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
+def _live(plan: Plan, asked: SmallestRequest, *, was_active: bool) -> None:
     """Progress, then what was found; runs again by itself during a run."""
     with show_errors():
         run = newest_run(KIND, asked)

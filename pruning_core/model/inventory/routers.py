@@ -1,4 +1,4 @@
-"""Tells experts, which a router chooses, from matrices that are only stored in one parameter."""
+"""Separates experts, which a router chooses, from matrices that are only stored together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

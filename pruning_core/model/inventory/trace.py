@@ -201,7 +201,7 @@ def _along_of_view(shape: tuple[int, ...], read: Read) -> list[list[int]] | None
     """For each axis of the parameter the axes of the product's weight that it lies along.
 
     Read from one line of elements per axis, since a weight may be too large for numbers of all its
-    elements. None where the weight is no view of the parameter, or the lines do not tell.
+    elements. None where the weight is no view of the parameter, or the lines do not show it.
     """
     view = read.product.weight
     if read.first is None:

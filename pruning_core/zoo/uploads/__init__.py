@@ -3,7 +3,7 @@
 from pruning_core.zoo.uploads.architectures import architectures
 from pruning_core.zoo.uploads.checkpoints import Difference, Fit
 from pruning_core.zoo.uploads.receive import (
-    Asked,
+    Statement,
     images_folder,
     inspect,
     network_masks,
@@ -22,12 +22,12 @@ from pruning_core.zoo.uploads.store import (
 from pruning_core.zoo.uploads.transform import InputTransform, torchvision_transform
 
 __all__ = [
-    "Asked",
     "Difference",
     "Fit",
     "ImagesCard",
     "InputTransform",
     "NetworkCard",
+    "Statement",
     "Stored",
     "architectures",
     "find_upload",

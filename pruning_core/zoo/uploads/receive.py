@@ -47,7 +47,7 @@ TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Statement:
     """What the owner of a network states about it.
 
     architecture: one of `architectures`; dataset: name of its images; transform: of its inputs;
@@ -123,21 +123,23 @@ def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
 
 
 def store_network(
-    content: bytes, file: str, asked: Asked, owner: str, masks: bytes | None = None
+    content: bytes, file: str, stated: Statement, owner: str, masks: bytes | None = None
 ) -> Stored:
     """Stores the bytes of a checkpoint with what its owner states. masks: of a file of masks.
 
     Raises PruningError for a checkpoint that does not fill the network, images that do not fit
     it, and masks of other parameters.
     """
-    check_architecture(asked.architecture)
-    data = open_images(asked.dataset, asked.transform)
+    check_architecture(stated.architecture)
+    data = open_images(stated.dataset, stated.transform)
     with partial() as folder:
         given = _written(folder / "given", content)
-        result = fit(read_tensors(given), asked.architecture, asked.transform.shape, asked.chosen)
+        result = fit(
+            read_tensors(given), stated.architecture, stated.transform.shape, stated.chosen
+        )
         result.check()
         given.unlink()
-        judged(data, asked.names, result.classes)
+        judged(data, stated.names, result.classes)
         start = dict(result.masks)
         if masks is not None:
             network = loaded(result.form, result.classes, result.state)
@@ -145,15 +147,15 @@ def store_network(
             start = read_masks(read_tensors(given), network)
             given.unlink()
         weights = folder / WEIGHTS
-        save_file(_masked(result.state, start), weights)
+        save_file(_mstated(result.state, start), weights)
         if start:
             save_file(start, folder / MASKS)
         card = NetworkCard(
-            architecture=asked.architecture,
-            dataset=asked.dataset,
+            architecture=stated.architecture,
+            dataset=stated.dataset,
             classes=result.classes,
-            names=asked.names,
-            transform=asked.transform,
+            names=stated.names,
+            transform=stated.transform,
             auxiliary=result.form.auxiliary,
             file=printable(file)[:120],
             weights=digest_of(weights),
@@ -168,7 +170,7 @@ def _written(path: Path, content: bytes) -> Path:
     return path
 
 
-def _masked(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+def _mstated(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
     """The values with zeros where a mask removes them."""
     return {
         name: (value * masks[name] if name in masks else value).contiguous()
@@ -194,7 +196,7 @@ def open_images(name: str, transform: InputTransform) -> Dataset:
 def judged(data: Dataset, names: Sequence[str], classes: int) -> Dataset:
     """The images with the task, the classes and the outputs of a network with so many outputs.
 
-    names: of `Asked`. Images without classes: the agreement with the dense network. A single
+    names: of `Statement`. Images without classes: the agreement with the dense network. A single
     output: binary. Raises PruningError where the outputs' meaning is not known.
     """
     if classes == 1:

@@ -61,8 +61,8 @@ def test_a_full_disk_behind_the_standard_output_is_one_sentence(
     with open("/dev/full", "w", encoding="utf-8") as full:  # its end fails if a part is left
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["list", "--json"]) == 2
-    told = "The standard output cannot be read or written: No space left on device.\n"
-    assert capsys.readouterr().err == told
+    expected = "The standard output cannot be read or written: No space left on device.\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_the_message_names_a_missing_plan(

@@ -74,15 +74,15 @@ def test_replay_gives_the_same_values_or_says_what_differs(
     history.save(*kept)
     (run,) = history.runs()
     assert main(["replay", run.id, "--device", "cpu"]) == 0
-    told = capsys.readouterr()
-    assert told.out.count("equal") == 2
-    assert "then" not in told.err
+    printed = capsys.readouterr()
+    assert printed.out.count("equal") == 2
+    assert "then" not in printed.err
     other = {"dense": replace(run.values["dense"], value=0.123), "pruned": run.values["pruned"]}
     history.save(replace(run, values=other, machine={**run.machine, "processor": "Z80"}))
     assert main(["replay", run.id, "--device", "cpu"]) == 1
-    told = capsys.readouterr()
-    assert "0.123 then" in told.out
-    assert "processor: Z80 then" in told.err
+    printed = capsys.readouterr()
+    assert "0.123 then" in printed.out
+    assert "processor: Z80 then" in printed.err
     refused = {
         "an unfinished run": example(state="failed"),
         "a search": example(kind="search"),

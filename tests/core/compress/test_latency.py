@@ -88,7 +88,9 @@ def test_a_busy_machine_is_named() -> None:
 
 def test_verdicts_say_slower_and_that_zeros_bought_nothing() -> None:
     assert verdict_words(timing("thin", 2.0, 0.1)).startswith("faster than dense: 2.00x [1.90")
-    assert verdict_words(timing("thin", 2.0, halves=0.06)).startswith("too busy to tell, halves di")
+    assert verdict_words(timing("thin", 2.0, halves=0.06)).startswith(
+        "too busy to decide, halves d"
+    )
     assert verdict_words(timing("csr", 0.5, 0.1)).startswith("slower than dense")
     assert verdict_words(timing("masked", 1.0, 0.03)).startswith("the zeros bought nothing, within")
     assert verdict_words(timing("int8", 1.0, 0.03), 0.02).endswith("differ by 2.0%.")

@@ -23,8 +23,8 @@ from pruning_core.zoo.efficientnet_lite import (
 from pruning_core.zoo.models import stem_stride
 from pruning_core.zoo.pretrained import weights_file
 from pruning_core.zoo.uploads import (
-    Asked,
     InputTransform,
+    Statement,
     images_folder,
     is_upload_name,
     store_images,
@@ -52,10 +52,12 @@ def uploads() -> dict[str, Plan]:
     images = store_images(zipped(flowers()), "flowers.zip", "me").name
     names = ("x", "c", "b", "a")
     asked = {
-        "colour": Asked("vgg", images, TRANSFORM),
-        "grey": Asked("mnasnet0_5", images, GREY, names),
-        "auxiliary": Asked("googlenet", images, replace(TRANSFORM, height=16, width=16, resize=16)),
-        "on_digits": Asked("mnasnet0_5", "digits", GREY),
+        "colour": Statement("vgg", images, TRANSFORM),
+        "grey": Statement("mnasnet0_5", images, GREY, names),
+        "auxiliary": Statement(
+            "googlenet", images, replace(TRANSFORM, height=16, width=16, resize=16)
+        ),
+        "on_digits": Statement("mnasnet0_5", "digits", GREY),
     }
     plans = {}
     for kind, each in asked.items():

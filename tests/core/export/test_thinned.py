@@ -19,7 +19,7 @@ from pruning_core.pipeline import final_test_split
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.subjects import subject_files
 from pruning_core.types import PruningError
-from pruning_core.zoo.uploads import Asked, images_folder, store_images, store_network
+from pruning_core.zoo.uploads import Statement, images_folder, store_images, store_network
 from tests.core.export.scripts import printed_here
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 from tests.third_party import write_package
@@ -51,7 +51,7 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
     monkeypatch.setattr(export, "onnx_file", _unwritten)
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "data"))
     images = store_images(zipped(flowers()), "flowers.zip", "me").name
-    asked = Asked("vgg", images, TRANSFORM)
+    asked = Statement("vgg", images, TRANSFORM)
     uploaded = store_network(pt(network().state_dict()), "x.pt", asked, "me").name
     names = (("lenet5", "digits"), ("pictures", "pictures_data"), (uploaded, images))
     for number, (model, dataset) in enumerate(names):

@@ -73,9 +73,9 @@ def test_pruning_run_keeps_what_its_files_say_and_replays_exactly(
     assert curves.steps[-1][0] == 1.0
     capsys.readouterr()
     assert main(["replay", run.id, "--device", "cpu"]) == 0
-    told = capsys.readouterr()
-    assert told.out.count("equal") == len(run.values)
-    assert "then" not in told.err
+    printed = capsys.readouterr()
+    assert printed.out.count("equal") == len(run.values)
+    assert "then" not in printed.err
 
 
 SPACE = open_workspace("lenet5", "digits")
@@ -137,8 +137,8 @@ def test_a_study_keeps_each_run_once_with_failed_ones(history: History) -> None:
     result = Result(first, measured, measured, None, 0, 256, 1000, 500, 8000, 4000, None, None, 2.0)
     done = [RunFinished(1, 2, result, False), RunFailed(2, 2, second, "It cannot work.")]
     for _ in range(2):
-        *told, keeping = kept_study(history, study, "f", SPACE, iter(done))
-        assert told == done
+        *printed, keeping = kept_study(history, study, "f", SPACE, iter(done))
+        assert printed == done
         assert isinstance(keeping, Keeping)
         runs = history.runs()
         parent = next(run for run in runs if run.kind == "study")

@@ -16,7 +16,7 @@ from pruning_core.sensitivity.grid_jobs import OpenByName
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
 from pruning_core.workspaces import datasets_of, known_datasets, known_models, open_workspace
-from pruning_core.zoo.uploads import Asked, store_images, store_network
+from pruning_core.zoo.uploads import Statement, store_images, store_network
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 
 
@@ -28,7 +28,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     keep[:32] = 0
     masks = pt({"block2.conv.weight": keep, "block2.bn.bias": torch.ones(64)})
     content = pt({"state_dict": network().state_dict()})
-    asked = Asked("vgg", images, TRANSFORM)
+    asked = Statement("vgg", images, TRANSFORM)
     name = store_network(content, "x.pt", asked, "me", masks).name
     return Plan(model=name, dataset=images, sparsity=0.6, fine_tune=TrainConfig(epochs=0))
 
@@ -82,7 +82,7 @@ def test_the_command_line_lists_and_runs_it(plan: Plan, capsys: pytest.CaptureFi
 def uploaded(files: dict[str, bytes], classes: int, names: tuple[str, ...] = ()) -> Plan:
     images = store_images(zipped(files), "x.zip", "me").name
     content = pt(network(classes).state_dict())
-    stored = store_network(content, "x.pt", Asked("vgg", images, TRANSFORM, names), "me")
+    stored = store_network(content, "x.pt", Statement("vgg", images, TRANSFORM, names), "me")
     return Plan(model=stored.name, dataset=images, granularity="filter", criterion="taylor")
 
 

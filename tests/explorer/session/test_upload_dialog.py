@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.session.upload_form import NORMALISATIONS, OWN_NUMBERS, PRESET
 from pruning_core.plan import Plan
-from pruning_core.zoo.uploads import Asked, store_images, store_network, uploads
+from pruning_core.zoo.uploads import Statement, store_images, store_network, uploads
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, named, network, pt, zipped
 from tests.explorer.driven import opened, plan, run, side_bar
 
@@ -128,7 +128,7 @@ def test_torchvisions_own_transform_is_offered_for_its_networks_only() -> None:
 
 def stored(owner: str, masks: bytes | None = None) -> Plan:
     images = store_images(zipped(flowers()), "flowers.zip", owner).name
-    asked = Asked("vgg", images, TRANSFORM)
+    asked = Statement("vgg", images, TRANSFORM)
     name = store_network(pt(network().state_dict()), "x.pt", asked, owner, masks).name
     return Plan(model=name, dataset=images)
 

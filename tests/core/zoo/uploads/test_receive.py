@@ -18,10 +18,10 @@ from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo import load_data, load_model
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.uploads import (
-    Asked,
     ImagesCard,
     InputTransform,
     NetworkCard,
+    Statement,
     archives,
     find_upload,
     has_upload,
@@ -53,7 +53,7 @@ def names(owner: str | None) -> list[str]:
 
 def stored_network(classes: int = 3, masks: bytes | None = None) -> str:
     images = store_images(zipped(flowers()), "My flowers.zip", "me").name
-    asked = Asked("vgg", images, TRANSFORM)
+    asked = Statement("vgg", images, TRANSFORM)
     return store_network(pt(network(classes).state_dict()), "best.pt", asked, "me", masks).name
 
 
@@ -111,15 +111,18 @@ def test_nothing_is_left_of_a_refused_upload(folder: Path) -> None:
     state = network(4).state_dict()
     for asked, words in (
         (
-            Asked("vgg", images, TRANSFORM),
+            Statement("vgg", images, TRANSFORM),
             "4 outputs and the images have 3 classes: give the class",
         ),
-        (Asked("vgg", images, TRANSFORM, ("a", "b", "c")), "3 different class names"),
-        (Asked("vgg", images, TRANSFORM, tuple("abxy")), "have the class 'c', which is none"),
-        (Asked("vgg", "tea@000000", TRANSFORM), "no upload 'tea@000000'"),
-        (Asked("vgg", "tea", TRANSFORM), "no data set 'tea'"),
-        (Asked("vgg", "digits", TRANSFORM), "digits has images of 1 x 8 x 8"),
-        (Asked("vggg", images, TRANSFORM), "did you mean 'vgg'"),
+        (Statement("vgg", images, TRANSFORM, ("a", "b", "c")), "3 different class names"),
+        (
+            Statement("vgg", images, TRANSFORM, tuple("abxy")),
+            "have the class 'c', which is none",
+        ),
+        (Statement("vgg", "tea@000000", TRANSFORM), "no upload 'tea@000000'"),
+        (Statement("vgg", "tea", TRANSFORM), "no data set 'tea'"),
+        (Statement("vgg", "digits", TRANSFORM), "digits has images of 1 x 8 x 8"),
+        (Statement("vggg", images, TRANSFORM), "did you mean 'vgg'"),
     ):
         with pytest.raises(PruningError, match=words):
             store_network(pt(state), "x.pt", asked, "me")
@@ -131,12 +134,14 @@ def test_fewer_outputs_than_classes_ask_for_other_images() -> None:
     """No names of outputs could help."""
     images = store_images(zipped(flowers(classes="abcde")), "x.zip", "me").name
     with pytest.raises(PruningError, match="have 5 classes: it needs images of the classes that"):
-        store_network(pt(network(4).state_dict()), "x.pt", Asked("vgg", images, TRANSFORM), "me")
+        store_network(
+            pt(network(4).state_dict()), "x.pt", Statement("vgg", images, TRANSFORM), "me"
+        )
 
 
 def test_class_names_say_which_output_is_which() -> None:
     images = store_images(zipped(flowers()), "x.zip", "me").name
-    asked = Asked("vgg", images, TRANSFORM, ("d", "c", "a", "b"))
+    asked = Statement("vgg", images, TRANSFORM, ("d", "c", "a", "b"))
     name = store_network(pt(network(4).state_dict()), "x.pt", asked, "me").name
     assert open_network(name)[1].outputs == (2, 3, 1)
 
@@ -144,7 +149,7 @@ def test_class_names_say_which_output_is_which() -> None:
 def test_images_of_the_server_get_the_stated_normalisation() -> None:
     grey = InputTransform(1, 8, 8, 8, (0.3,), (0.2,))
     state = ARCHITECTURES["vgg"].build((1, 8, 8), 10).state_dict()
-    name = store_network(pt(state), "x.pt", Asked("vgg", "digits", grey), "me").name
+    name = store_network(pt(state), "x.pt", Statement("vgg", "digits", grey), "me").name
     mine = open_network(name)[1].test
     own = load_data("digits").test
     assert torch.allclose(pictures(next(mine.batches(5))), (own.images(range(5)) - 0.3) / 0.2)
@@ -249,7 +254,7 @@ def test_zips_of_every_usual_layout_are_unpacked() -> None:
 def test_names_that_are_not_ascii_are_kept() -> None:
     card = store_images(zipped(flowers(5, "", "äб猫")), "Blümchen 🌷.zip", "me")
     assert card.name.startswith("bl-mchen@")
-    asked = Asked("vgg", card.name, TRANSFORM)
+    asked = Statement("vgg", card.name, TRANSFORM)
     name = store_network(pt(network().state_dict()), "x.pt", asked, "me").name
     assert open_network(name)[1].classes == ("ä", "б", "猫")
 
