@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.tensor_files import plain_tensor, read_tensors
@@ -21,6 +22,29 @@ def pruned_names(names: Collection[str]) -> list[str]:
     """The parameters that `torch.nn.utils.prune` holds as two tensors, name_orig and name_mask."""
     originals = (name.removesuffix("_orig") for name in names if name.endswith("_orig"))
     return [name for name in originals if name + SUFFIX in names]
+
+
+def with_masks_applied(
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Bool[Tensor, "..."]]]:
+    """The tensors with name_orig x name_mask of each pruned parameter as name, and these masks.
+
+    True = keep. A pair of tensors of two shapes stays as it is.
+    """
+    plain = dict(tensors)
+    masks = {}
+    for name in pruned_names(tensors.keys()):
+        mask = tensors[name + SUFFIX]
+        if mask.shape == tensors[f"{name}_orig"].shape:
+            plain[name] = plain.pop(f"{name}_orig") * plain.pop(name + SUFFIX)
+            masks[name] = mask != 0
+    return plain, masks
+
+
+def beginnings(name: str) -> list[str]:
+    """What may stand before the name of a parameter: "a.b.c" -> "", "a.", "a.b."."""
+    parts = name.split(".")
+    return [".".join((*parts[:start], "")) for start in range(len(parts))]
 
 
 def by_parameter(given: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
@@ -41,8 +65,7 @@ def _plain(name: str, known: Collection[str]) -> str:
 def _prefix(names: Iterable[str], known: Collection[str]) -> str:
     """The prefix of all names without which one is known; "" for none."""
     given = list(names)
-    parts = given[0].split(".") if given else []
-    for prefix in ("", *(".".join((*parts[:start], "")) for start in range(1, len(parts)))):
+    for prefix in beginnings(given[0]) if given else ():
         inner = [name.removeprefix(prefix) for name in given if name.startswith(prefix)]
         if len(inner) == len(given) and any(_plain(name, known) in known for name in inner):
             return prefix

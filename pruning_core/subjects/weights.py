@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.errors import kind_text, shortened
-from pruning_core.model.mask_files import pruned_names
+from pruning_core.model.mask_files import beginnings, pruned_names, with_masks_applied
 from pruning_core.model.tensor_files import (
     MAX_BYTES,
     NUMPY,
@@ -44,7 +44,7 @@ MASKED = (
     "for state in [{expression}] for name, value in state.items() "
     'if not (name.endswith("_mask") and name[:-4] + "orig" in state)}}'
 )
-"""As `_masked`."""
+"""As `with_masks_applied`."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,10 @@ def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor
 
 def _masked(given: dict[str, Tensor], read: Read) -> tuple[dict[str, Tensor], Read]:
     """The weights with the masks of `torch.nn.utils.prune` applied, where the file has some."""
-    pruned = [
-        name
-        for name in pruned_names(given.keys())
-        if given[f"{name}_mask"].shape == given[f"{name}_orig"].shape
-    ]
-    if not pruned:
+    plain, masks = with_masks_applied(given)
+    if not masks:
         return given, read
-    plain = dict(given)
-    for name in pruned:
-        plain[name] = plain.pop(f"{name}_orig") * plain.pop(f"{name}_mask")
-    count = f"{len(pruned)} weight{'s' if len(pruned) > 1 else ''}"
+    count = f"{len(masks)} weight{'s' if len(masks) > 1 else ''}"
     note = (
         f"The file has torch's masks of {count}: they are applied. The plan's start 'zeros' keeps "
         "these zeros."
@@ -114,9 +107,10 @@ def _without_prefix(
 ) -> tuple[dict[str, Tensor], Read]:
     """The weights without a prefix, such as "module.", where one makes them fit these names."""
     first = next(iter(names), "")
+    prefixes = {p for name in given for p in beginnings(name) if p and p + first == name}
     states = {
         prefix: {n.removeprefix(prefix): given[n] for n in given if n.startswith(prefix)}
-        for prefix in {name.removesuffix(first) for name in given if name.endswith(f".{first}")}
+        for prefix in prefixes
     }
     fitting = [prefix for prefix, state in states.items() if state.keys() == names]
     if len(fitting) != 1:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruning_core.model.mask_files import pruned_names
+from pruning_core.model.mask_files import beginnings, with_masks_applied
 from pruning_core.model.tensor_files import plain_tensor
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads.architectures import AUXILIARY, MAX_PARAMETERS, Built
@@ -168,10 +168,7 @@ def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, object]) -> 
     counts: Counter[str] = Counter()
     for name in tensors:
         own = name.removesuffix("_orig")
-        parts = own.split(".")
-        for start in range(len(parts)):
-            if ".".join(parts[start:]) in expected:
-                counts[".".join((*parts[:start], ""))] += 1
+        counts.update(p for p in beginnings(own) if own.removeprefix(p) in expected)
     return counts
 
 
@@ -203,7 +200,7 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
         for name, tensor in best.tensors.items()
         if name.startswith(best.prefix)
     }
-    tensors, masks = _without_reparametrisation(inside)
+    tensors, masks = with_masks_applied(inside)
     sizes = [len(tensors[name]) for name in form.head() if name in tensors and tensors[name].ndim]
     classes = sizes[0] if sizes else 0
     expected = form.shapes(classes or 2)
@@ -227,21 +224,6 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
         best.label,
         masks,
     )
-
-
-def _without_reparametrisation(
-    tensors: Mapping[str, Tensor],
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors with weight_orig * weight_mask as weight, and these masks."""
-    plain = dict(tensors)
-    masks = {}
-    for name in pruned_names(tensors.keys()):
-        mask = tensors[f"{name}_mask"]
-        if mask.shape == tensors[f"{name}_orig"].shape:
-            masks[name] = mask != 0
-            plain[name] = plain.pop(f"{name}_orig") * masks[name]
-            del plain[f"{name}_mask"]
-    return plain, masks
 
 
 def _differences(
