@@ -134,9 +134,8 @@ def store_network(
     data = open_images(stated.dataset, stated.transform)
     with partial() as folder:
         given = _written(folder / "given", content)
-        result = fit(
-            read_tensors(given), stated.architecture, stated.transform.shape, stated.chosen
-        )
+        tensors = read_tensors(given)
+        result = fit(tensors, stated.architecture, stated.transform.shape, stated.chosen)
         result.check()
         given.unlink()
         judged(data, stated.names, result.classes)
