@@ -40,6 +40,8 @@ _PAGE = "_page"
 _CHANGED = "_changed"
 _KEPT = "_kept"
 _ARRIVED = "_arrived"
+_STORED = "_stored"
+"""One value for all of `store`: Streamlit copies the whole state for every second widget."""
 
 
 def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
@@ -297,13 +299,13 @@ def widget_value(key: str, default: Value) -> Value:
 
 def stored(key: str, default: Value) -> Value:
     """The value that `store` stored in this session under that key."""
-    value: Value = st.session_state.get(f"_stored_{key}", default)
+    value: Value = st.session_state.get(_STORED, {}).get(key, default)
     return value
 
 
 def store(key: str, value: object) -> None:
     """Stores a small value outside the plan: ids, names, texts; no models, no tensors."""
-    st.session_state[f"_stored_{key}"] = value
+    st.session_state.setdefault(_STORED, {})[key] = value
 
 
 def go_to(path: str) -> None:

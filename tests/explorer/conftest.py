@@ -2,18 +2,22 @@
 
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache as cached
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from plotly import basedatatypes
 from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.runtime.state import SafeSessionState, SessionState
 from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
 from explorer.jobs.work import Work
 from explorer.session import cache, page_body
+from pruning_core.studies import fingerprint
+from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run
 
 MAX_SECONDS = 90
@@ -66,6 +70,31 @@ def _serve_without_mocks() -> Iterator[None]:
         yield
 
 
+class LookedUp(Mapping[str, Any]):
+    """The state of a session: looked up where Streamlit copies all of it for one widget's value."""
+
+    def __init__(self, state: SessionState) -> None:
+        self.state = state
+
+    def __getitem__(self, key: str) -> Any:
+        return self.state[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.state.filtered_state)
+
+    def __len__(self) -> int:
+        return len(self.state.filtered_state)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _look_values_up() -> Iterator[None]:
+    """A tenth of the time of a page's run."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = property(lambda safe: LookedUp(safe._state))
+        patch.setattr(SafeSessionState, "filtered_state", found)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _wait_for_the_script_without_polling() -> Iterator[None]:
     """AppTest looks a thousand times a second through all messages for the last one."""
@@ -80,13 +109,37 @@ def _wait_for_the_script_without_polling() -> Iterator[None]:
         yield
 
 
+_events: dict[tuple[str, str, str, bytes], list[bytes]] = {}
+"""The events of the jobs that ended, by network, data, their fingerprint, and function."""
+ONCE = {"scan_events", "training_events", "corrected"}
+"""Functions whose jobs are not computed again; tests interrupt the others."""
+_fingerprints: WeakKeyDictionary[Workspace, str] = WeakKeyDictionary()
+
+
 def _as_from_a_process(work: Work) -> Iterator[object]:
-    """The events of a job as they come from a worker process, computed in this process."""
+    """The events of a job as they come from a worker process, computed in this process.
+
+    A scan or training that ended once gives the same events again: many tests begin with one.
+    """
     function: Any = work.function
-    if "<locals>" not in function.func.__qualname__:  # a test's own stands for the real one
+    name = function.func.__qualname__
+    if "<locals>" not in name:  # a test's own stands for the real one
         function = pickle.loads(pickle.dumps(function))
+    if name not in ONCE or "folder" in function.keywords:  # a journal: it may go on
+        for event in function(work.space):
+            yield pickle.loads(pickle.dumps(event))
+        return
+    if work.space not in _fingerprints:
+        _fingerprints[work.space] = fingerprint(work.space)
+    key = (work.model, work.dataset, _fingerprints[work.space], pickle.dumps(function))
+    if key in _events:
+        yield from map(pickle.loads, _events[key])
+        return
+    made = []
     for event in function(work.space):
-        yield pickle.loads(pickle.dumps(event))
+        made.append(pickle.dumps(event))
+        yield pickle.loads(made[-1])
+    _events[key] = made
 
 
 @pytest.fixture(autouse=True)

@@ -46,8 +46,9 @@ NOT_WORDS = {
     "family",
     "template",
     "uirevision",
+    "bdata",
 }
-"""Keys of a figure whose values are no texts."""
+"""Keys of a figure whose values are no texts. bdata: numbers."""
 WORD = r"(?<![\w@./\\=&#-])(?:[A-Za-z]{2,}|a)(?:['’-][A-Za-z]+)*(?![\w@=(/\\]|[.][\w*])"
 ENGLISH = re.compile(rf"{WORD}(?:[\s,;:·]+{WORD}){{2,}}")
 """Three words or more in a row."""

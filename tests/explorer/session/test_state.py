@@ -173,3 +173,22 @@ def test_layers_that_the_network_does_not_have_are_dropped() -> None:
     at = press(press(press(started(), "by_hand"), "look"), "drop")
     assert plan(at) == OPENED
     assert at.text[0].value == "None"
+
+
+def test_stored_values_stay_in_one_value_of_the_session() -> None:
+    """Streamlit copies every value of the session for each of most widgets."""
+
+    def storing() -> None:
+        import streamlit as st
+
+        from explorer.session import state
+
+        for number in range(3):
+            before = state.stored(f"number {number}", -1)
+            state.store(f"number {number}", before + 1)
+            st.text(str(before))
+
+    at = run(opened(storing, {}))
+    assert [text.value for text in at.text] == ["0", "0", "0"]
+    keys = list(at._session_state.filtered_state)
+    assert [key for key in keys if "number" in key or "stored" in key] == ["_stored"]

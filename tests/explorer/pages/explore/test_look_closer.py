@@ -298,7 +298,7 @@ def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
     at = opened(
         page, {"model": "lenet5", "layer": "conv2.weight", "granularity": "filter"}, "explore"
     )
-    at.session_state["_stored_group"] = ("conv2.weight", "filter", 0, 4)
+    at.session_state["_stored"]["group"] = ("conv2.weight", "filter", 0, 4)
     by_key(at, "closer").set_value("Filters")
     run(at)
     assert at.number_input(key="filter").value == 4

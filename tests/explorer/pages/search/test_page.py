@@ -53,7 +53,7 @@ def test_a_search_runs_and_its_best_ratios_go_into_the_plan(open_view: Open, unt
     assert "overrides" in at.query_params
     assert "for another plan" not in text(at)
     assert at.query_params["search"] == "method~random~evaluations~4"
-    assert at.session_state["_stored_destination"] == "explore"
+    assert at.session_state["_stored"]["destination"] == "explore"
 
 
 def test_the_form_is_in_the_address(open_view: Open) -> None:
