@@ -40,7 +40,9 @@ def test_an_empty_page_says_what_to_do(open_view: Open) -> None:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_every_flow_has_its_form(open_view: Open, name: str) -> None:
+def test_every_flow_has_its_form_and_every_setting_its_own_label(
+    open_view: Open, name: str
+) -> None:
     at = open_view("flows", flow=name)
     assert FLOWS[name].help in text(at)
     assert text(at).lower().count("removed weights may return") == FLOWS[name].regrows
@@ -48,6 +50,8 @@ def test_every_flow_has_its_form(open_view: Open, name: str) -> None:
     drawn = {widget.key for widget in [*at.number_input, *at.toggle]}
     for setting in settings_of(FLOWS[name]):
         assert drawn & {f"setting_{name}_{setting.name}", f"goal_{setting.name}"}, setting.name
+    labels = [box.label for kind in (at.main.number_input, at.main.toggle) for box in kind]
+    assert len(set(labels)) == len(labels)
 
 
 def test_settings_are_in_the_address(open_view: Open) -> None:
@@ -114,13 +118,6 @@ def test_the_form_shows_what_the_flow_uses(
     assert bool([box for box in at.main.selectbox if box.key == "tune_schedule"]) == scheduled
     assert at.number_input(key="tune_epochs").label == epochs
     assert ranked in text(at)
-
-
-def test_every_setting_has_its_own_label(open_view: Open) -> None:
-    for name in FLOWS:
-        at = open_view("flows", flow=name)
-        labels = [box.label for kind in (at.main.number_input, at.main.toggle) for box in kind]
-        assert len(set(labels)) == len(labels), name
 
 
 def test_a_lottery_ticket_from_new_weights_gets_a_note(open_view: Open) -> None:
