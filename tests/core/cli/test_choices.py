@@ -40,6 +40,8 @@ PLAN = Plan(sparsity=0.5, probe=10, calibration=12, fine_tune=TrainConfig(epochs
 RANKED_ONCE = ("magnitude_l1", "fpgm")
 """The criteria of the schedules whose rounds use the same scores. FPGM scores whole filters."""
 
+KINDS_OF_ZEROS = ("fine", "filter", "channel", "head", "block:4x4")
+
 
 class Small(nn.Module):
     """Convolution with batch norm, depthwise convolution, attention and linear layers.
@@ -149,12 +151,13 @@ def with_scores(plan: ResolvedPlan, groups: GroupScores) -> ScoredPlan:
 def test_every_schedule_runs_with_every_granularity(criterion: str) -> None:
     """In two rounds, masks only lose weights, and the last mask removes as much as one-shot does.
 
-    The rounds of agp use new scores of the pruned network. The others rank the scores of the dense
-    network once, whatever criterion they come from, and prune no network between the rounds here:
-    two criteria show them all.
+    The rounds of agp use new scores of the pruned network, here of one with each kind of zeros. The
+    others rank the scores of the dense network once, whatever criterion they come from, and prune
+    no network between the rounds here: two criteria show them all, with every granularity.
     """
     plan = replace(PLAN, criterion=criterion, allocation="global")
-    check_each(GRANULARITIES, lambda name: every_schedule_runs(replace(plan, granularity=name)))
+    shapes = GRANULARITIES if criterion in RANKED_ONCE else KINDS_OF_ZEROS
+    check_each(shapes, lambda name: every_schedule_runs(replace(plan, granularity=name)))
 
 
 def every_schedule_runs(plan: Plan) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from pruning_core.tasks import TASKS, change
 from pruning_core.tasks.task import joined
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, MeansFailed, PruningError
-from pruning_core.workspaces import open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))
 
@@ -78,7 +79,9 @@ def test_pruning_run_keeps_what_its_files_say_and_replays_exactly(
     assert "then" not in printed.err
 
 
-SPACE = open_workspace("lenet5", "digits")
+@cache
+def space() -> Workspace:
+    return open_workspace("lenet5", "digits")
 
 
 def test_failed_and_interrupted_runs_are_kept_too(history: History) -> None:
@@ -88,8 +91,8 @@ def test_failed_and_interrupted_runs_are_kept_too(history: History) -> None:
 
     start = Run("tune", PLAN.to_json(), "f")
     with pytest.raises(PruningError, match="cannot work"):
-        list(kept_run(history, start, PLAN, SPACE, broken()))
-    stopped = kept_run(history, Run("flow", PLAN.to_json(), "f"), PLAN, SPACE, broken())
+        list(kept_run(history, start, PLAN, space(), broken()))
+    stopped = kept_run(history, Run("flow", PLAN.to_json(), "f"), PLAN, space(), broken())
     next(stopped)
     stopped.close()  # type: ignore[attr-defined]
 
@@ -98,7 +101,7 @@ def test_failed_and_interrupted_runs_are_kept_too(history: History) -> None:
         raise MeansFailed("Its process was ended.")
 
     with pytest.raises(MeansFailed):
-        list(kept_run(history, Run("run", PLAN.to_json(), "f"), PLAN, SPACE, lost()))
+        list(kept_run(history, Run("run", PLAN.to_json(), "f"), PLAN, space(), lost()))
     assert {run.kind: (run.state, run.sentence) for run in history.runs()} == {
         "run": ("interrupted", "Its process was ended."),
         "tune": ("failed", "It cannot work."),
@@ -123,7 +126,7 @@ def test_a_history_that_cannot_be_written_does_not_break_the_run(
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", full)
         *_, keeping, finished = kept_run(
-            history, Run("run", plan.to_json(), "f"), plan, SPACE, prune(plan, SPACE)
+            history, Run("run", plan.to_json(), "f"), plan, space(), prune(plan, space())
         )
     assert isinstance(finished, Finished)
     assert isinstance(keeping, Keeping)
@@ -137,7 +140,7 @@ def test_a_study_keeps_each_run_once_with_failed_ones(history: History) -> None:
     result = Result(first, measured, measured, None, 0, 256, 1000, 500, 8000, 4000, None, None, 2.0)
     done = [RunFinished(1, 2, result, False), RunFailed(2, 2, second, "It cannot work.")]
     for _ in range(2):
-        *printed, keeping = kept_study(history, study, "f", SPACE, iter(done))
+        *printed, keeping = kept_study(history, study, "f", space(), iter(done))
         assert printed == done
         assert isinstance(keeping, Keeping)
         runs = history.runs()
@@ -160,7 +163,7 @@ def test_a_search_keeps_its_best_candidates(history: History) -> None:
         for n in (1, 2)
     )
     found = Found(plan, candidates[0], candidates, dense, 2)
-    *_, keeping, last = kept_search(history, plan, Settings(), "f", SPACE, iter([found]))
+    *_, keeping, last = kept_search(history, plan, Settings(), "f", space(), iter([found]))
     assert last is found
     assert isinstance(keeping, Keeping)
     runs = {run.kind: run for run in history.runs()}
