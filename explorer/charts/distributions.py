@@ -6,7 +6,6 @@ from itertools import cycle
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.charts.kept import kept
 from explorer.charts.palette import translucent
 from explorer.charts.style import finish, state_label, state_look
 from explorer.texts.formats import decimal_percent, listed
@@ -15,7 +14,6 @@ from explorer.texts.translate import _
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-@kept
 def weight_histograms(
     series: Mapping[str, np.ndarray], *, name: str = "", bins: int = 80
 ) -> go.Figure:

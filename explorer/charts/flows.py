@@ -104,7 +104,6 @@ def weight_states(history: History, frame: int) -> np.ndarray:
     return np.where(kept, np.where(restored, 1, 0), np.where(now, 3, 2)).astype(np.uint8)
 
 
-@kept
 def mask_over_time(history: History, frame: int) -> go.Figure:
     """The weights of the layer at that frame, each in the colour of its state.
 

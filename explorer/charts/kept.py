@@ -26,7 +26,8 @@ def kept(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go.Figur
     """Keeps the figures of a function by the values of its arguments and the page's language.
 
     All sessions share a figure: show it, never change it. Plotly takes 10 to 50 ms for one. With
-    arguments that cannot be pickled, such as iterators, it is drawn each time.
+    arguments that cannot be pickled, such as iterators, it is drawn each time. Not for functions of
+    whole layers, of thousands of steps or of a search: to compare these can take as long.
     """
 
     @wraps(draw)
@@ -66,7 +67,7 @@ class _Fields(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         kind: Any = type(obj)
         if kind is Tensor:
-            return kind, (str(obj.dtype), obj.shape, obj.numpy().tobytes())
+            return kind, (str(obj.dtype), obj.shape, obj.detach().numpy().tobytes())
         names = _field_names(kind)
         return (kind, tuple(getattr(obj, name) for name in names)) if names else NotImplemented
 

@@ -42,7 +42,6 @@ NARROW = 350
 BASELINE_DASHES = ("dot", "dashdot")
 
 
-@kept
 def best_so_far_chart(
     searches: Searches, baselines: Mapping[str, float], dense: float, task: Task
 ) -> go.Figure:
@@ -119,7 +118,6 @@ def _best_sentence(searches: Searches, baselines: Mapping[str, float], task: Tas
     )
 
 
-@kept
 def candidates_chart(
     searches: Searches,
     baselines: Mapping[str, Candidate],
@@ -218,7 +216,6 @@ def _add_star(figure: go.Figure, candidate: Candidate, cost: str, unit: float) -
     )
 
 
-@kept
 def extra_chart(searches: Searches, name: str) -> go.Figure:
     """A method's own number, such as the agent's reward, over the evaluations."""
     figure = go.Figure()
