@@ -88,8 +88,12 @@ def first_screen(page: Page) -> tuple[list[str], list[str]]:
 
 
 def accessible(page: Page, *, only: tuple[str, ...] = (), within: str = "body") -> None:
-    """axe-core finds nothing but the exceptions. only: these rules; empty for all."""
-    options: dict[str, object] = {"resultTypes": ["violations"]}
+    """axe-core finds nothing but the exceptions. only: these rules; empty for all.
+
+    The only rule that needs the text of style sheets, which take long to read, is about pages that
+    are locked to one orientation.
+    """
+    options: dict[str, object] = {"resultTypes": ["violations"], "preload": within == "body"}
     if only:
         options["runOnly"] = list(only)
     if not page.evaluate("'axe' in globalThis"):

@@ -9,7 +9,7 @@ from explorer.pages.learn.lessons import LESSONS
 from explorer.texts.lessons import Words, text
 from tests.browser.app_page import leave_bare, no_traceback
 from tests.browser.audit import CONTRAST, MOST_SHIFT, accessible, moved
-from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
+from tests.browser.conftest import Console, OpenPage, change_address, dressed, settled, shot
 from tests.browser.test_pages import FITS
 
 MAIN = "[data-testid=stMain]"
@@ -51,7 +51,7 @@ def answer(page: Page, name: str, words: Words) -> None:
     page.locator(f".st-key-predict_{name}").get_by_role("radio").first.press("Space")
     verdicts = (text(f"page.{word}", words.language) for word in ("right", "wrong"))
     either = re.compile("|".join(re.escape(verdict) for verdict in verdicts))
-    expect(page.get_by_test_id("stAlert")).to_contain_text(either)
+    page.get_by_test_id("stAlert").filter(has_text=either).wait_for()
 
 
 def accessible_and_fits(page: Page, name: str, language: str) -> None:
@@ -65,9 +65,8 @@ def press(page: Page, label: str) -> None:
     page.get_by_role("button", name=label).press("Enter")
 
 
-def test_the_link_of_a_lesson_leads_to_what_it_is_about(open_page: OpenPage) -> None:
+def the_link_of_a_lesson_leads_to_what_it_is_about(page: Page) -> None:
     """The scripts of other pages are there before."""
-    page = open_page("learn?lesson=granularity&lang=en")
     expect(page.locator("head > link[fetchpriority=low]")).to_have_count(len(scripts()))
     assert not page.evaluate(CLOSED)
     leave_bare(page, page.get_by_role("link", name=text("granularity.link", "en")))
@@ -78,11 +77,14 @@ def test_the_link_of_a_lesson_leads_to_what_it_is_about(open_page: OpenPage) -> 
 
 
 def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console: Console) -> None:
-    """English forwards in a wide dark window; Chinese backwards in a narrow light one."""
-    page = open_page(f"learn?lesson={NAMES[0]}&lang=en")
+    """English forwards in a wide dark window; Chinese backwards in a narrow light one. Before, one
+    is left by its link.
+    """
+    page = open_page("learn?lesson=granularity&lang=en")
     assert moved(page) < MOST_SHIFT
     console.clear()  # Streamlit first asks for its health below the page's path, which is a 404
-    dressed(page, "dark", 1440)
+    the_link_of_a_lesson_leads_to_what_it_is_about(page)
+    dressed(change_address(page, f"/learn?lesson={NAMES[0]}&lang=en"), "dark", 1440)
     for before, name in zip([None, *NAMES], NAMES, strict=False):
         if before:
             title = text(f"{name}.title", "en")

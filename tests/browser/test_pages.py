@@ -159,7 +159,9 @@ def change_its_form(page: Page, title: str) -> None:
 
 
 def a_lesson_by_keyboard(page: Page) -> None:
-    """A lesson is opened, dragged and answered with keys alone."""
+    """A lesson is opened, dragged and answered with keys alone. test_lessons.py finds each of them
+    accessible.
+    """
     go(page, "Learn")
     page.locator(".st-key-open_granularity button").press("Enter")
     page.wait_for_url(re.compile("lesson=granularity"))
@@ -167,7 +169,9 @@ def a_lesson_by_keyboard(page: Page) -> None:
     page.get_by_text("All patterns remove 75%").wait_for()
     page.locator(".st-key-predict_granularity").get_by_role("radio").first.press("Space")
     page.get_by_text("Not quite").wait_for()
-    fits_wide_and_narrow(page, "Learn")
+    for width in (1440, 800):
+        fits(page, "learn", "light", width)
+    is_named(page, "Learn")
 
 
 def changed_forms_kept_their_values(page: Page) -> None:
