@@ -53,8 +53,7 @@ FLAGS = [
     # The last two are pages of Chromium's own window, which nobody sees: 1 second of each start.
     "--disable-features=HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding,"
     "WebUIOmniboxPopup,WebUIOmniboxAimPopup",
-    # A page lives for seconds: to optimise its code much takes more time than it saves. Maglev's
-    # quick optimising saves more than it takes.
+    # A page lives for seconds: to optimise its code well takes more time than it saves.
     "--js-flags=--no-opt",
 ]
 # Transitions are drawn 60 times per second, also while a page waits for the server.
@@ -93,20 +92,22 @@ FINISHED = (
 
 
 def settled(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
-    """Waits until the app is connected and its script has finished.
-
-    The short pause lets an action reach the server first, as Streamlit's own end-to-end tests do.
-    Locators wait here, not `expect`: until it is true, it describes the whole page at each try.
+    """Waits until the app is connected and its script has finished. The short pause lets an action
+    reach the server first, as Streamlit's own end-to-end tests do.
     """
     page.wait_for_timeout(210)
+    return finished(page, timeout)
+
+
+def finished(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
+    """As `settled`, where something of the server's answer is shown already."""
+    # Not by `expect`: until it is true, it describes the whole page at each try.
     page.locator(FINISHED).wait_for(state="attached", timeout=timeout * 1000)
     return page
 
 
 def shot(page: Page, name: str) -> None:
-    """A full-page screenshot in the git-ignored `.shots/`, where PRUNING_EXPLORER_SHOTS=1 is set:
-    no test reads them.
-    """
+    """A full-page screenshot in the git-ignored `.shots/`, if PRUNING_EXPLORER_SHOTS=1 is set."""
     if SHOTS_ASKED_FOR:
         SHOTS.mkdir(exist_ok=True)
         page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
@@ -267,7 +268,7 @@ def loaded(page: Page, url: str, path: str, console: Console, width: int = 1440)
     console.listen(page)
     dressed(page, "light", width)
     page.goto(f"{url}/{path.lstrip('/')}")
-    return settled(page)
+    return finished(page)
 
 
 @pytest.fixture(scope="package")
@@ -333,7 +334,7 @@ class Parts:
             self._show(f"part={part}&blank=1", "blank")
             self.wire.forget()
             self._show(f"part={part}&{query}", "visit")
-        settled(self.page)
+        finished(self.page)
         self.page.locator(DRAWN[part]).wait_for()
         return self.page
 

@@ -1,5 +1,5 @@
 """The network map alone on a page, for networks too large for the app's tests: ?model=resnet50
-(torchvision, random weights).
+(torchvision, all weights zero).
 
 More: hurts=1 gives every layer a sensitivity; untraced=1 shows call order; visit=2: once more
 from the start, without loading the page again.
@@ -24,14 +24,22 @@ from tests.browser.visits import begin_visit
 torch.set_num_threads(1)
 
 
+def zeros(name: str) -> torch.nn.Module:
+    """A network of torchvision: random weights take a second, and the map shows none."""
+    with torch.device("meta"):
+        model: torch.nn.Module = get_model(name, weights=None)
+    model.to_empty(device="cpu")
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.detach().zero_()
+    return model
+
+
 @st.cache_resource
 def prepared(name: str, untraced: bool) -> MapView:
     torch.manual_seed(0)
     small = name in ARCHITECTURES
     shape = (1, 8, 8) if small else (3, 64, 64) if "vit" not in name else (3, 224, 224)
-    model = (
-        ARCHITECTURES[name].build((1, 8, 8), 10) if small else get_model(name, weights=None)
-    ).eval()
+    model = (ARCHITECTURES[name].build((1, 8, 8), 10) if small else zeros(name)).eval()
     layers = inventory(model, shape)
     found = network_map(model, layers)
     nodes = tuple(

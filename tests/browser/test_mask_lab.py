@@ -160,11 +160,10 @@ def test_looks(lab: Lab) -> None:
     page, _ = lab("shape=16x16x3x3&g=kernel&levels=5")
     page.mouse.click(*over_cell(page, 1, 1))
     expect(page.locator(".counts")).to_contain_text("1 by hand")
-    for theme in ("light", "dark"):
-        for width in (1280, 800):
-            settled(dressed(page, theme, width))
-            page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
-            shot(page, f"mask_lab_{theme}_{width}")
+    for theme, width in (("light", 1280), ("dark", 800)):
+        settled(dressed(page, theme, width))
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        shot(page, f"mask_lab_{theme}_{width}")
 
 
 def test_n_of_m_is_a_switch(lab: Lab) -> None:
