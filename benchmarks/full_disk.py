@@ -226,12 +226,12 @@ def measured(name: str, large: Path) -> Row:
             leave(small, free)
             ended = forked(partial(KINDS[name], Places(small, large, again=True)))
             shutil.rmtree(small / BALLAST)
-            found = [*_told(name, ended, row), *_lost(small, before, kept)]
+            faults = [*_told(name, ended, row), *_lost(small, before, kept)]
             ended = forked(partial(KINDS[name], Places(small, large, again=True)))
             if ended.status and name != "standard output":
-                found.append(f"with room again: {ended.output[-300:]}")
-            found += _lost(small, before, kept)
-            row.faults += [f"{free} bytes free: {fault}" for fault in found]
+                faults.append(f"with room again: {ended.output[-300:]}")
+            faults += _lost(small, before, kept)
+            row.faults += [f"{free} bytes free: {fault}" for fault in faults]
     return row
 
 

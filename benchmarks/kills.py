@@ -92,8 +92,8 @@ class Killer:
         if ended.status:
             self.faults.append(f"{name}, given again: {ended.output[-500:]}")
         wanted = self.wanted[name]
-        found = self._results()
-        other = [path for path in wanted | found if found.get(path) != wanted.get(path)]
+        results = self._results()
+        other = [path for path in wanted | results if results.get(path) != wanted.get(path)]
         if other and name not in TIMED:
             self.faults.append(f"{name}, given again: other content of {other}")
         return kills

@@ -145,8 +145,8 @@ def _masks(proved: list[Coupling], layers: tuple[Layer, ...]) -> Masks:
     return {name: ~rows[:, None, None, None].expand(shapes[name]) for name, rows in removed.items()}
 
 
-def _verdict(name: str, found: Tensor, wanted: Tensor) -> str:
-    change = float((found - wanted).norm() / wanted.norm())
+def _verdict(name: str, actual: Tensor, wanted: Tensor) -> str:
+    change = float((actual - wanted).norm() / wanted.norm())
     return name if change < 1e-4 else f"differs by {change:.2g}"
 
 

@@ -55,6 +55,8 @@ class Facts:
     long_functions: tuple[str, ...]
     packed: tuple[int, ...]
     """Lines that assign several values to as many names."""
+    called_found: tuple[int, ...]
+    """Lines with a variable `found`: another name says what it is."""
     broad_handlers: tuple[int, ...]
     of_streamlit: frozenset[str]
     """Attributes read from Streamlit itself, as `st.x` or `from streamlit import x`."""
@@ -69,6 +71,7 @@ def facts(path: Path) -> Facts:
         frozenset(modules_imported(path, nodes)),
         tuple(long_functions(nodes)),
         tuple(packed_assignments(nodes)),
+        tuple(called_found(nodes)),
         tuple(broad_handlers(nodes)),
         frozenset(attributes(nodes)),
     )
@@ -106,6 +109,13 @@ def packed_assignments(nodes: Sequence[ast.AST]) -> Iterator[int]:
     for node in nodes:
         match node:
             case ast.Assign(targets=[ast.Tuple()], value=ast.Tuple()):
+                yield node.lineno
+
+
+def called_found(nodes: Sequence[ast.AST]) -> Iterator[int]:
+    for node in nodes:
+        match node:
+            case ast.Name(id="found") | ast.arg(arg="found") | ast.MatchAs(name="found"):
                 yield node.lineno
 
 
@@ -186,6 +196,12 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     assert not long, f"{name(path)}: functions over 40 lines: {long}"
     packed = facts(path).packed
     assert not packed, f"{name(path)}: one name per assignment, at lines {packed}"
+
+
+@for_each(PRODUCT)
+def test_no_variable_is_called_found(path: Path) -> None:
+    lines = facts(path).called_found
+    assert not lines, f"{name(path)} calls a variable `found` at lines {lines}: say what it is"
 
 
 @for_each(PYTHON)

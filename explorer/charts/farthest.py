@@ -19,7 +19,7 @@ COLOURS = {NONE: PRUNED_MODEL, BN: RECALIBRATED}
 @kept
 def farthest_chart(
     points: Sequence[CurvePoint],
-    found: Farthest | None,
+    farthest: Farthest | None,
     dense: float,
     worst: float,
     own: tuple[float, float],
@@ -40,9 +40,9 @@ def farthest_chart(
         dash = "solid" if repair == NONE else "dot"
         name = _repair_name(repair)
         _add(figure, curve, unit, name, colour, "circle", mode="lines+markers", dash=dash)
-    if found is not None:
+    if farthest is not None:
         for within in (True, False):
-            part = [tried for tried in found.tried if tried.within is within]
+            part = [tried for tried in farthest.tried if tried.within is within]
             name = _("within the limit") if within else _("loses too much")
             symbol = "circle" if within else "x"
             _add(figure, part, unit, name, KEPT if within else PRUNED, symbol)
@@ -53,10 +53,10 @@ def farthest_chart(
         name=_("this plan"),
         marker={"symbol": "star", "size": 15, "color": CHOSEN},
     )
-    _lines(figure, unit * dense, unit * worst, found)
+    _lines(figure, unit * dense, unit * worst, farthest)
     figure.update_xaxes(title_text=_("sparsity, %"), range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(task))
-    return finish(figure, _sentence(points, found), 340, "farthest")
+    return finish(figure, _sentence(points, farthest), 340, "farthest")
 
 
 def _repair_name(repair: str) -> str:
@@ -65,32 +65,32 @@ def _repair_name(repair: str) -> str:
     return _("repaired: {repair}", repair=from_core(REPAIRS[repair].label).lower())
 
 
-def _lines(figure: go.Figure, dense: float, worst: float, found: Farthest | None) -> None:
+def _lines(figure: go.Figure, dense: float, worst: float, farthest: Farthest | None) -> None:
     """The dense value, the limit, and the largest sparsity within it."""
     level(figure, dense, _("dense"), DENSE)
     limit(figure, worst, _("limit"))
-    if found is not None and found.best is not None:
-        border = 100 * found.plan.sparsity
+    if farthest is not None and farthest.best is not None:
+        border = 100 * farthest.plan.sparsity
         figure.add_vline(x=border, line={"color": KEPT, "width": 1.5, "dash": "dot"})
 
 
-def _sentence(points: Sequence[CurvePoint], found: Farthest | None) -> str:
+def _sentence(points: Sequence[CurvePoint], farthest: Farthest | None) -> str:
     n = len({point.sparsity for point in points})
-    if found is None:
+    if farthest is None:
         return _("The whole plan measured at {n} sparsities.", n=n)
-    if found.best is None:
+    if farthest.best is None:
         return _(
             "The whole plan measured at {n} sparsities and {more} for the limit: no sparsity is "
             "within the limit.",
             n=n,
-            more=len(found.tried),
+            more=len(farthest.tried),
         )
     return _(
         "The whole plan measured at {n} sparsities and {more} for the limit: up to {sparsity} is "
         "within the limit.",
         n=n,
-        more=len(found.tried),
-        sparsity=f"{found.plan.sparsity:.0%}",
+        more=len(farthest.tried),
+        sparsity=f"{farthest.plan.sparsity:.0%}",
     )
 
 

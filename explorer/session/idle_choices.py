@@ -42,16 +42,16 @@ def ignored_by(page: str, plan: Plan, space: Workspace | None) -> dict[str, str]
 
 def _ignored_by_flow(plan: Plan, space: Workspace | None) -> dict[str, str]:
     chosen = flow(plan.flow)
-    found = {}
+    idle = {}
     if not chosen.scored and _ranks_all(plan, space):
-        found["criterion"] = N_("Not used by this flow: it ranks by its own score.")
+        idle["criterion"] = N_("Not used by this flow: it ranks by its own score.")
     if not chosen.allocated:
-        found["allocation"] = N_("Not used by this flow: it sets each layer's share itself.")
+        idle["allocation"] = N_("Not used by this flow: it sets each layer's share itself.")
     if not chosen.scheduled:
-        found["schedule"] = N_("Not used by this flow: it prunes at times of its own.")
+        idle["schedule"] = N_("Not used by this flow: it prunes at times of its own.")
     if chosen.single_weights and granularity(plan.granularity).unstructured:
-        found["granularity"] = N_("This flow prunes single weights alone.")
-    return found
+        idle["granularity"] = N_("This flow prunes single weights alone.")
+    return idle
 
 
 def _ranks_all(plan: Plan, space: Workspace | None) -> bool:

@@ -35,7 +35,7 @@ LEAD = N_(
 
 
 @dataclass(frozen=True)
-class Found:
+class Inspected:
     """What a checkpoint gives the chosen architecture, without its tensors.
 
     rows: of the table of differences; error: why nothing was found, "" for no error.
@@ -120,51 +120,56 @@ def _checkpoint(given: Fields) -> str:
         st.caption(_("The checkpoint is checked when the input is given."))
         return ""
     chosen: str = state.widget_value("own_weights", "") or ""
-    found = _inspected(given.checkpoint, given.architecture, given.transform.shape, chosen)
-    if len(found.choices) > 1:
+    inspected = _inspected(given.checkpoint, given.architecture, given.transform.shape, chosen)
+    if len(inspected.choices) > 1:
         st.selectbox(
-            _("Weights in the file"), found.choices, key="own_weights", help=HELP["own_weights"]
+            _("Weights in the file"),
+            inspected.choices,
+            key="own_weights",
+            help=HELP["own_weights"],
         )
-    if found.error:
-        st.error(plain(found.error), icon=":material/error:")
+    if inspected.error:
+        st.error(plain(inspected.error), icon=":material/error:")
         return chosen
     text = _(
         "{n} of {all} tensors fit; the head has {outputs} outputs.",
-        n=found.fitting,
-        all=found.expected,
-        outputs=found.classes,
+        n=inspected.fitting,
+        all=inspected.expected,
+        outputs=inspected.classes,
     )
-    if found.rows:
+    if inspected.rows:
         st.warning(_("{text} These differ:", text=text), icon=":material/warning:")
         columns = (_("Name"), _("Problem"), _("In the file"), _("In the network"))
-        rows = [tuple(map(from_core, row)) for row in found.rows]
+        rows = [tuple(map(from_core, row)) for row in inspected.rows]
         st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, height=210)
     else:
         st.success(text, icon=":material/check:")
-    for note in found.notes:
+    for note in inspected.notes:
         st.caption(plain(note))
     return chosen
 
 
 def _inspected(
     checkpoint: UploadedFile, architecture: str, shape: tuple[int, int, int], chosen: str
-) -> Found:
+) -> Inspected:
     """What the checkpoint holds; a file is read once for each choice."""
     key = repr((checkpoint.file_id, architecture, shape, chosen))
-    known, found = state.stored("own_inspected", ("", Found()))
+    known, inspected = state.stored("own_inspected", ("", Inspected()))
     if known != key:
         with st.spinner(_("Reading the checkpoint …")):
-            found = _inspect(checkpoint.getvalue(), architecture, shape, chosen)
-        state.store("own_inspected", (key, found))
-    return found
+            inspected = _inspect(checkpoint.getvalue(), architecture, shape, chosen)
+        state.store("own_inspected", (key, inspected))
+    return inspected
 
 
-def _inspect(content: bytes, architecture: str, shape: tuple[int, int, int], chosen: str) -> Found:
+def _inspect(
+    content: bytes, architecture: str, shape: tuple[int, int, int], chosen: str
+) -> Inspected:
     try:
         fit = inspect(content, architecture, shape, chosen)
     except PruningError as problem:
-        return Found(error=str(problem))
-    return Found(
+        return Inspected(error=str(problem))
+    return Inspected(
         fit.classes,
         len(fit.state),
         fit.expected,

@@ -85,14 +85,14 @@ def areas() -> dict[str, list[Text]]:
 
 def _entries() -> Iterator[Text]:
     """The texts of all entries. A help text may be the first sentence of a docstring."""
-    found = (
+    shown = (
         (getattr(entry, field.name), field.name, axis)
         for axis, registry in (AXES | OTHERS).items()
         for entry in registry.values()
         if is_dataclass(entry)
         for field in fields(entry)
     )
-    for value, field, axis in found:
+    for value, field, axis in shown:
         if isinstance(value, str) and _is_text(value, field):
             yield Text(value, f"pruning_core: {axis}")
 

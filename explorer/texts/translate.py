@@ -209,29 +209,29 @@ def _known(code: str, text: str) -> str | None:
     if _lookups.left < 0:
         raise _TooManyLookups
     for template, pieces in _templates():
-        if (found := matched(pieces, text)) is None:
+        if (parts := matched(pieces, text)) is None:
             continue
         if (translated := catalogue.gettext(template)) == template:
             continue
         names = NAME.findall(template + translated)
         values = {
             place: value if place in names else _value(code, value)
-            for place, value in found.items()
+            for place, value in parts.items()
         }
-        if _fits(template, list(found.values()), values):
+        if _fits(template, list(parts.values()), values):
             return _filled(translated, values)
     return None
 
 
-def _fits(template: str, found: Sequence[str], values: Mapping[str, str]) -> bool:
+def _fits(template: str, parts: Sequence[str], values: Mapping[str, str]) -> bool:
     """Are these the values of the template? Each has both or none of a pair of brackets.
 
     A template of few letters matches many texts: it fits where it leaves no words unknown.
     """
-    if "[" in template and any(value.count("[") != value.count("]") for value in found):
+    if "[" in template and any(value.count("[") != value.count("]") for value in parts):
         return False
     strong = sum(map(str.isalpha, PLACE.sub("", template))) >= FEW_LETTERS
-    return strong or not any(TWO_WORDS.search(value) for value in values.values() if value in found)
+    return strong or not any(TWO_WORDS.search(value) for value in values.values() if value in parts)
 
 
 def _value(code: str, value: str) -> str:

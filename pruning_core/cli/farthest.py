@@ -131,8 +131,8 @@ def _within_loss(options: argparse.Namespace, plan: Plan, space: Workspace) -> _
         if isinstance(event, Tried):
             note(_line(event))
         else:
-            found = event
-    return _Result(found.plan, _as_dict(found), _summary(found))
+            result = event
+    return _Result(result.plan, _as_dict(result), _summary(result))
 
 
 def _fit(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Result:
@@ -143,14 +143,14 @@ def _fit(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Result:
             within = "fits" if event.within else "too large"
             note(f"{event.sparsity:.0%} removed: {event.bytes:,} bytes, {within}")
         else:
-            found = event
-    how = "measured" if found.measured else "computed"
+            result = event
+    how = "measured" if result.measured else "computed"
     text = (
-        f"{found.plan.sparsity:.0%} removed: {found.bytes:,} bytes ({options.format}, {how}), "
-        f"at most {limit:,}; {found.dense_bytes / found.bytes:.2f} x smaller than dense; "
-        f"{_value_words(found)}, n = {found.change.n}, validation split."
+        f"{result.plan.sparsity:.0%} removed: {result.bytes:,} bytes ({options.format}, {how}), "
+        f"at most {limit:,}; {result.dense_bytes / result.bytes:.2f} x smaller than dense; "
+        f"{_value_words(result)}, n = {result.change.n}, validation split."
     )
-    return _Result(found.plan, _fitted_dict(found, options.format), text)
+    return _Result(result.plan, _fitted_dict(result, options.format), text)
 
 
 def _fit_time(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Result:
@@ -162,16 +162,16 @@ def _fit_time(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Res
         if isinstance(event, TriedTime):
             note(f"{event.sparsity:.0%} removed: {time_words(event)}")
         else:
-            found = event
+            result = event
     thinned = "thinned" if target.round_to is None else f"thinned to {target.round_to}s"
     label = f"{RUNTIMES[target.runtime].label}, batch {target.batch}, {thinned}"
     text = (
-        f"{found.plan.sparsity:.0%} removed: {time_words(found.found)} ({label}, measured), "
-        f"at most {target.limit:.0%}; {_value_words(found)}, n = {found.change.n}, "
+        f"{result.plan.sparsity:.0%} removed: {time_words(result.chosen)} ({label}, measured), "
+        f"at most {target.limit:.0%}; {_value_words(result)}, n = {result.change.n}, "
         "validation split."
     )
-    said = "\n".join(filter(None, [text, found.busy]))
-    return _Result(found.plan, _fitted_time_dict(found, target), said)
+    said = "\n".join(filter(None, [text, result.busy]))
+    return _Result(result.plan, _fitted_time_dict(result, target), said)
 
 
 def share_of(text: str) -> float:
@@ -203,20 +203,20 @@ def time_words(tried: TriedTime) -> str:
     )
 
 
-def _fitted_time_dict(found: FittedTime, target: TimeTarget) -> dict[str, object]:
+def _fitted_time_dict(result: FittedTime, target: TimeTarget) -> dict[str, object]:
     """The result as JSON values. change and interval: of the value, in its own unit."""
     return {
-        "sparsity": found.plan.sparsity,
+        "sparsity": result.plan.sparsity,
         **asdict(target),
-        "share": found.found.share,
-        "share_interval_95": list(found.found.interval),
-        "busy": found.busy,
-        "value": found.evaluation.value,
-        "change": found.change.value,
-        "interval_95": list(found.change.interval),
-        "n": found.change.n,
-        "machine": asdict(found.machine),
-        "tried": [asdict(tried) for tried in found.tried],
+        "share": result.chosen.share,
+        "share_interval_95": list(result.chosen.interval),
+        "busy": result.busy,
+        "value": result.evaluation.value,
+        "change": result.change.value,
+        "interval_95": list(result.change.interval),
+        "n": result.change.n,
+        "machine": asdict(result.machine),
+        "tried": [asdict(tried) for tried in result.tried],
     }
 
 
@@ -239,20 +239,20 @@ def byte_limit(text: str, dense: int) -> int:
     return int(value if number == text else dense * value / 100)
 
 
-def _fitted_dict(found: Fitted, format_name: str) -> dict[str, object]:
+def _fitted_dict(result: Fitted, format_name: str) -> dict[str, object]:
     """The result as JSON values. change and interval: of the value, in its own unit."""
     return {
-        "sparsity": found.plan.sparsity,
+        "sparsity": result.plan.sparsity,
         "format": format_name,
-        "bytes": found.bytes,
-        "measured": found.measured,
-        "dense_bytes": found.dense_bytes,
-        "limit": found.limit,
-        "value": found.evaluation.value,
-        "change": found.change.value,
-        "interval_95": list(found.change.interval),
-        "n": found.change.n,
-        "tried": [asdict(tried) for tried in found.tried],
+        "bytes": result.bytes,
+        "measured": result.measured,
+        "dense_bytes": result.dense_bytes,
+        "limit": result.limit,
+        "value": result.evaluation.value,
+        "change": result.change.value,
+        "interval_95": list(result.change.interval),
+        "n": result.change.n,
+        "tried": [asdict(tried) for tried in result.tried],
     }
 
 
@@ -267,19 +267,19 @@ def _value_words(tried: Tried | Fitted | FittedTime) -> str:
     return f"{value}, {change_words(tried.change, ' change')}"
 
 
-def _summary(found: Farthest) -> str:
-    measured = f"{len(found.tried)} sparsities measured on {found.dense.n} validation samples"
-    if found.best is None:
+def _summary(result: Farthest) -> str:
+    measured = f"{len(result.tried)} sparsities measured on {result.dense.n} validation samples"
+    if result.best is None:
         return f"No sparsity is within the limit: {measured}."
-    return f"{found.plan.sparsity:.0%} can be removed: {_value_words(found.best)}; {measured}."
+    return f"{result.plan.sparsity:.0%} can be removed: {_value_words(result.best)}; {measured}."
 
 
-def _as_dict(found: Farthest) -> dict[str, object]:
+def _as_dict(result: Farthest) -> dict[str, object]:
     """The result as JSON values. change and interval: of the value, in its own unit."""
     return {
-        "sparsity": found.plan.sparsity,
-        "dense": found.dense.value,
-        "n": found.dense.n,
+        "sparsity": result.plan.sparsity,
+        "dense": result.dense.value,
+        "n": result.dense.n,
         "tried": [
             {
                 "sparsity": tried.sparsity,
@@ -288,7 +288,7 @@ def _as_dict(found: Farthest) -> dict[str, object]:
                 "interval_95": list(tried.change.interval),
                 "within": tried.within,
             }
-            for tried in found.tried
+            for tried in result.tried
         ],
     }
 

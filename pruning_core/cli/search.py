@@ -96,13 +96,13 @@ def run(options: argparse.Namespace) -> int:
         note(sentence)
     base = fingerprint(space)
     with carried({}, "search", base, plan.to_json(), repr(settings), str(folder.resolve())):
-        found, candidates = _searched(plan, space, settings, base, folder, options)
+        outcome, candidates = _searched(plan, space, settings, base, folder, options)
         write_candidates(candidates, folder / "candidates.csv")
-        write_file(folder / "plan.json", found.plan.to_json())
+        write_file(folder / "plan.json", outcome.plan.to_json())
     if options.json:
-        print_json(_as_dict(found))
+        print_json(_as_dict(outcome))
     else:
-        print(_summary(found, len(candidates), settings, space.dataset.task))
+        print(_summary(outcome, len(candidates), settings, space.dataset.task))
     return 0
 
 
@@ -122,7 +122,7 @@ def _searched(
             note(event.words)
             continue
         if isinstance(event, Found):
-            found = event
+            outcome = event
             continue
         if isinstance(event, WorkerLost):
             note(event.sentence)
@@ -133,7 +133,7 @@ def _searched(
         if len(candidates) % WRITE_EVERY == 0:
             write_candidates(candidates, folder / "candidates.csv")
             note(f"{len(candidates)} of {settings.evaluations} candidates")
-    return found, candidates
+    return outcome, candidates
 
 
 def budget(text: str) -> tuple[str, float | None]:
@@ -183,22 +183,22 @@ def _kept(candidate: Candidate, settings: Settings) -> str:
     return f"{candidate.cost:.1%} of the {BUDGETS[settings.budget]}"
 
 
-def _summary(found: Found, count: int, settings: Settings, task: Task) -> str:
-    best = found.best
+def _summary(outcome: Found, count: int, settings: Settings, task: Task) -> str:
+    best = outcome.best
     return (
         f"Best of {count} candidates, number {best.number} ({best.origin}): {task.short_label} "
         f"{task.text(best.judged.value)} with {_kept(best, settings)}, dense "
-        f"{task.text(found.dense.value)}; validation split, without training; "
-        f"{found.measured} measured now. {found.note}".rstrip()
+        f"{task.text(outcome.dense.value)}; validation split, without training; "
+        f"{outcome.measured} measured now. {outcome.note}".rstrip()
     )
 
 
-def _as_dict(found: Found) -> dict[str, object]:
+def _as_dict(outcome: Found) -> dict[str, object]:
     """The result as JSON values, in the value's own unit."""
     return {
-        "dense": found.dense.value,
-        "measured": found.measured,
-        "note": found.note,
+        "dense": outcome.dense.value,
+        "measured": outcome.measured,
+        "note": outcome.note,
         "top": [
             {
                 "number": candidate.number,
@@ -208,7 +208,7 @@ def _as_dict(found: Found) -> dict[str, object]:
                 "costs": dict(candidate.costs),
                 "ratios": candidate.ratios,
             }
-            for candidate in found.top
+            for candidate in outcome.top
         ],
     }
 

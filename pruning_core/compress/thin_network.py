@@ -192,12 +192,12 @@ def outputs(model: nn.Module, x: Inputs) -> list[Tensor]:
         return [out.cpu() for out in output_tensors(call(model, map_tensors(x, torch.clone)))]
 
 
-def relative_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+def relative_error(actual: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     """The largest difference, relative to the largest value of the same output."""
     worst = 0.0
-    if [x.shape for x in found] != [x.shape for x in wanted]:
+    if [x.shape for x in actual] != [x.shape for x in wanted]:
         return float("inf")
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(actual, wanted, strict=True):
         if other.numel():
             largest = other.double().abs().max().clamp_min(1e-30)
             difference = float((one.double() - other.double()).abs().max() / largest)

@@ -40,12 +40,12 @@ class TriedTime:
 class FittedTime:
     """The last event: the plan at the smallest sparsity found, and its thinned network.
 
-    found: the measurement at that sparsity; evaluation, change: of the thinned network on the
+    chosen: the measurement at that sparsity; evaluation, change: of the thinned network on the
     plan's probe, against the dense one; machine: before the search.
     """
 
     plan: Plan
-    found: TriedTime
+    chosen: TriedTime
     limit: float
     thinned: Thinned
     evaluation: Evaluation
@@ -56,7 +56,7 @@ class FittedTime:
     @property
     def busy(self) -> str | None:
         """Why the machine was too busy to decide; None where it was not."""
-        return _busy(self.machine, self.found)
+        return _busy(self.machine, self.chosen)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _Search:
         pruned = judge.evaluate(made.module, split)
         return FittedTime(
             plan=replace(self.plan, sparsity=step / STEPS),
-            found=self.tried[step],
+            chosen=self.tried[step],
             limit=self.target.limit,
             thinned=made,
             evaluation=pruned,

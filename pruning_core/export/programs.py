@@ -32,8 +32,8 @@ def program_file(model: nn.Module, x: Inputs) -> bytes:
         torch.export.save(program, buffer)
         args, kwargs = arguments(as_read_by(model, x))
         with torch.no_grad():
-            found = list(output_tensors(program.module()(*args, **kwargs)))
-    _check("torch.export program", found, model, x)
+            actual = list(output_tensors(program.module()(*args, **kwargs)))
+    _check("torch.export program", actual, model, x)
     return buffer.getvalue()
 
 
@@ -51,8 +51,8 @@ def onnx_file(model: nn.Module, x: Inputs) -> bytes:
         raise PruningError(f"There is no ONNX file: {missing[0]} is missing. {run}")
     with user_code("Writing the network as ONNX"), quiet():
         content = onnx_bytes(_exported(model, x))
-        found = [torch.as_tensor(array) for array in run_onnx(content, model, x)()]
-    _check("ONNX file", found, model, x)
+        actual = [torch.as_tensor(array) for array in run_onnx(content, model, x)()]
+    _check("ONNX file", actual, model, x)
     return content
 
 
@@ -69,8 +69,8 @@ def _exported(model: nn.Module, x: Inputs) -> torch.export.ExportedProgram:
         return exported(model, x)
 
 
-def _check(what: str, found: list[torch.Tensor], model: nn.Module, x: Inputs) -> None:
-    error = relative_error(found, outputs(model, x))
+def _check(what: str, actual: list[torch.Tensor], model: nn.Module, x: Inputs) -> None:
+    error = relative_error(actual, outputs(model, x))
     if error > TOLERANCE:
         raise PruningError(
             f"The {what} is not written: its outputs differ from the network's by {error:.1e} "

@@ -149,7 +149,7 @@ class History:
 
     def has(self, run: str) -> bool:
         """Is there a run with this id that is not deleted?"""
-        return any(found.deleted is None for found in self._select("id = ?", (run,)))
+        return any(row.deleted is None for row in self._select("id = ?", (run,)))
 
     def change(
         self,

@@ -174,16 +174,16 @@ def search_record(plan: Plan, settings: Settings, fingerprint: str, task: Task) 
     )
 
 
-def search_records(start: Run, space: Workspace, found: Found) -> Iterator[Kept]:
+def search_records(start: Run, space: Workspace, outcome: Found) -> Iterator[Kept]:
     """The finished search, then its best candidates, at most `search.run.TOP`."""
-    n = min(found.plan.probe, len(space.dataset.val))
-    dense = _judged(found.dense, n, start.task)
-    best = _judged(found.best.judged, n, start.task)
-    settings = {**start.settings, "costs": dict(found.best.costs)}
+    n = min(outcome.plan.probe, len(space.dataset.val))
+    dense = _judged(outcome.dense, n, start.task)
+    best = _judged(outcome.best.judged, n, start.task)
+    settings = {**start.settings, "costs": dict(outcome.best.costs)}
     yield replace(start, values={"dense": dense, "pruned": best}, settings=settings), {}
-    for own in found.top:
-        ratios = dict.fromkeys(dict(found.plan.overrides), 0.0) | own.ratios
-        plan = replace(found.plan, overrides=tuple(ratios.items())).to_json()
+    for own in outcome.top:
+        ratios = dict.fromkeys(dict(outcome.plan.overrides), 0.0) | own.ratios
+        plan = replace(outcome.plan, overrides=tuple(ratios.items())).to_json()
         settings = {"costs": dict(own.costs), "origin": own.origin, "number": own.number}
         yield (
             Run(

@@ -130,8 +130,8 @@ class Jobs:
 
     def interrupted(self) -> tuple[Interrupted, ...]:
         """The jobs that no process carries out, the newest first; without damaged ones."""
-        found = (self._interrupted(path) for path in self.root.glob("*"))
-        jobs = [job for job in found if job is not None and job.description]
+        interrupted = (self._interrupted(path) for path in self.root.glob("*"))
+        jobs = [job for job in interrupted if job is not None and job.description]
         return tuple(sorted(jobs, key=lambda job: -job.changed))
 
     def delete(self, job: str) -> None:
@@ -141,9 +141,9 @@ class Jobs:
 
     def purge(self) -> None:
         """Deletes interrupted jobs that are too old, too many or too large together."""
-        found = [self._interrupted(path) for path in self.root.glob("*")]
+        interrupted = [self._interrupted(path) for path in self.root.glob("*")]
         total = 0
-        jobs = sorted((job for job in found if job is not None), key=lambda job: -job.changed)
+        jobs = sorted((job for job in interrupted if job is not None), key=lambda job: -job.changed)
         for number, job in enumerate(jobs, start=1):
             total += job.bytes
             old = time.time() - job.changed > self._seconds

@@ -190,10 +190,10 @@ def _written_rms(module: nn.Module, shape: torch.Size) -> str:
         if isinstance(eps, float) and 0 < eps < 0.01:
             norms = [x * (x.square().mean(-1, keepdim=True) + eps).rsqrt() * scale for x in inputs]
             try:
-                found = [module(x) for x in inputs]
+                results = [module(x) for x in inputs]
             except (RuntimeError, TypeError, ValueError):
                 return ""
-            pairs = zip(found, norms, strict=True)
+            pairs = zip(results, norms, strict=True)
             if all(isinstance(a, Tensor) and _alike(a, b) for a, b in pairs):
                 return name
     return ""

@@ -95,8 +95,8 @@ def farthest(
     ):
         border = higher
     best = search.tried.get(border)
-    found = replace(plan, sparsity=border / STEPS)
-    yield Farthest(found, best, search.dense, tuple(t for _, t in sorted(search.tried.items())))
+    largest = replace(plan, sparsity=border / STEPS)
+    yield Farthest(largest, best, search.dense, tuple(t for _, t in sorted(search.tried.items())))
 
 
 def curve(plan: Plan, space: Workspace) -> Iterator[CurvePoint]:

@@ -195,10 +195,10 @@ def model_folder(path: str | Path) -> ModelFolder:
         raise PruningError(f"The file {folder / 'config.json'} is not valid JSON.") from error
     if not isinstance(config, dict) or not config.get("architectures"):
         raise PruningError(f"The file {folder / 'config.json'} does not name its architectures.")
-    found = ModelFolder(folder, config)
-    if why := _refusal(found):
+    opened = ModelFolder(folder, config)
+    if why := _refusal(opened):
         raise PruningError(f"The model in {folder} cannot be opened: {why}.")
-    return found
+    return opened
 
 
 def _refusal(folder: ModelFolder) -> str | None:

@@ -101,10 +101,10 @@ class Labels(Task):
 
     def extras(self, parts: Parts) -> dict[str, float]:
         """The fraction of samples with all labels right, and the F1 score over all labels."""
-        found = float(parts["said"].sum() + parts["true"].sum())
+        positives = float(parts["said"].sum() + parts["true"].sum())
         return {
             "all labels right": float((parts["right"] == parts["labels"]).double().mean()),
-            "F1": 2 * float(parts["both"].sum()) / found if found else 1.0,
+            "F1": 2 * float(parts["both"].sum()) / positives if positives else 1.0,
         }
 
 

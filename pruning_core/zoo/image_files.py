@@ -101,17 +101,17 @@ def loose_images(root: Path, *folders: Path) -> tuple[str, ...]:
 
     root: the folder that all of them are below.
     """
-    found = [
+    beside = [
         printable((folder / entry.name).relative_to(root))
         for folder in folders
         for entry in entries(folder)
         if is_image(entry.name) and not is_folder(entry)
     ]
-    if not found:
+    if not beside:
         return ()
     return (
-        f"Images that lie beside the class folders are not used ({len(found):,}, such as "
-        f"{found[0]}): move them into class folders.",
+        f"Images that lie beside the class folders are not used ({len(beside):,}, such as "
+        f"{beside[0]}): move them into class folders.",
     )
 
 

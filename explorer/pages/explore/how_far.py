@@ -97,23 +97,23 @@ def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: 
             active_job(own[0], at, "farthest_stop", _("Stops within one measurement."))
         elif own:
             ended(own[0], N_("search"), N_("; measured points are kept."))
-        found = result(plan, lose, sure)
-        if found is not None:
-            _sentence(found)
-        _figure(plan, space, found, lose)
-        if found is not None:
-            use_button(found.plan.sparsity, plan, "farthest_use")
+        farthest = result(plan, lose, sure)
+        if farthest is not None:
+            _sentence(farthest)
+        _figure(plan, space, farthest, lose)
+        if farthest is not None:
+            use_button(farthest.plan.sparsity, plan, "farthest_use")
 
 
-def _sentence(found: Farthest) -> None:
+def _sentence(farthest: Farthest) -> None:
     """What was found."""
-    task = found.dense.task
+    task = farthest.dense.task
     samples = from_core(task.samples)
-    if found.best is None:
+    if farthest.best is None:
         st.markdown(
             _(
                 "Already 1% loses more than the limit, measured on {n:,} probe {samples}.",
-                n=found.dense.n,
+                n=farthest.dense.n,
                 samples=samples,
             )
         )
@@ -122,16 +122,16 @@ def _sentence(found: Farthest) -> None:
         _(
             "**{sparsity:.0%}** can be removed: {value} changes by {change}, measured on {n:,} "
             "probe {samples}.",
-            sparsity=found.plan.sparsity,
+            sparsity=farthest.plan.sparsity,
             value=from_core(task.value_label),
-            change=signed(found.best.change.value, found.best.change.interval, task),
-            n=found.dense.n,
+            change=signed(farthest.best.change.value, farthest.best.change.interval, task),
+            n=farthest.dense.n,
             samples=samples,
         )
     )
 
 
-def _figure(plan: Plan, space: Workspace, found: Farthest | None, lose: float) -> None:
+def _figure(plan: Plan, space: Workspace, farthest: Farthest | None, lose: float) -> None:
     """The curve of the whole plan, with the plan's own point. A click sets the sparsity."""
     points = curve_points(plan)
     if not points:
@@ -141,7 +141,7 @@ def _figure(plan: Plan, space: Workspace, found: Farthest | None, lose: float) -
     dense = cache.dense_accuracy(plan, space)
     limit = dense.value - dense.task.sign * lose
     own = (plan.sparsity, cache.accuracy(plan, space).value)
-    figure = farthest_chart(points, found, dense.value, limit, own)
+    figure = farthest_chart(points, farthest, dense.value, limit, own)
     st.plotly_chart(
         figure,
         key="farthest_chart",

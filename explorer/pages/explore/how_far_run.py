@@ -92,8 +92,8 @@ def result(plan: Plan, lose: float, sure: bool) -> Farthest | None:
     """The result of the newest finished search with this limit."""
     for run in runs(plan):
         match run.about, run.result:
-            case (_, HowFarRequest(lose=l, sure=s)), Farthest() as found if (l, s) == (lose, sure):
-                return found
+            case (_, HowFarRequest(lose=l, sure=s)), Farthest() as last if (l, s) == (lose, sure):
+                return last
     return None
 
 

@@ -116,45 +116,45 @@ def _live(plan: Plan, asked: SmallestRequest, *, was_active: bool) -> None:
             use_button(_said(run.result), plan, "smallest_use")
 
 
-def _said(found: object) -> float:
+def _said(fitted: object) -> float:
     """Writes what was found; returns the sparsity."""
     from pruning_core.compress.byte_target import Fitted  # not before they are used
     from pruning_core.compress.time_target import FittedTime
 
-    if not isinstance(found, Fitted | FittedTime):
+    if not isinstance(fitted, Fitted | FittedTime):
         raise PruningError(N_("The search ended without a result."))
-    if isinstance(found, Fitted):
+    if isinstance(fitted, Fitted):
         what = _(
             "{bytes:,} bytes, {share:.0%} of the dense ones, measured",
-            bytes=found.bytes,
-            share=found.bytes / found.dense_bytes,
+            bytes=fitted.bytes,
+            share=fitted.bytes / fitted.dense_bytes,
         )
     else:
-        low, high = found.found.interval
+        low, high = fitted.chosen.interval
         what = _(
             "{share:.0%} of the dense time ({low:.0%} to {high:.0%}, n = {n}), measured on the "
             "thinned network",
-            share=found.found.share,
+            share=fitted.chosen.share,
             low=low,
             high=high,
-            n=0 if found.found.timing is None else found.found.timing.n,
+            n=0 if fitted.chosen.timing is None else fitted.chosen.timing.n,
         )
-        if found.busy is not None:
-            st.warning(plain(found.busy), icon=":material/speed:")
-    task = found.change.task
+        if fitted.busy is not None:
+            st.warning(plain(fitted.busy), icon=":material/speed:")
+    task = fitted.change.task
     st.markdown(
         _(
             "**{sparsity:.0%}** must be removed: {what}. {value} changes by {change} on {n:,} "
             "probe {samples}, without training.",
-            sparsity=found.plan.sparsity,
+            sparsity=fitted.plan.sparsity,
             what=what,
             value=from_core(task.value_label),
-            change=signed(found.change.value, found.change.interval, task),
-            n=found.change.n,
+            change=signed(fitted.change.value, fitted.change.interval, task),
+            n=fitted.change.n,
             samples=from_core(task.samples),
         )
     )
-    return found.plan.sparsity
+    return fitted.plan.sparsity
 
 
 def use_button(sparsity: float, plan: Plan, key: str) -> None:

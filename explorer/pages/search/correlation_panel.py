@@ -148,14 +148,14 @@ def _result(done: Sequence[Trial], task: Task) -> None:
         N_("without repair"): [trial.masked for trial in done],
     }
     try:
-        found = {side: correlations(before, after) for side, before in sides.items()}
-        found[N_("difference")] = differences(sides["with repair"], sides["without repair"], after)
+        values = {side: correlations(before, after) for side, before in sides.items()}
+        values[N_("difference")] = differences(sides["with repair"], sides["without repair"], after)
     except PruningError as problem:
         st.caption(from_core(str(problem)))
         return
     rows = [
         {_("Measured"): _(side)} | {name.title(): _words(c) for name, c in own.items()}
-        for side, own in found.items()
+        for side, own in values.items()
     ]
     st.dataframe(
         rows, hide_index=True, alt=_("Correlation of the value before and after fine-tuning.")
@@ -170,6 +170,6 @@ def _result(done: Sequence[Trial], task: Task) -> None:
     )
 
 
-def _words(found: Correlation) -> str:
-    low, high = found.interval
-    return _("{value:.2f} ({low:.2f} to {high:.2f})", value=found.value, low=low, high=high)
+def _words(own: Correlation) -> str:
+    low, high = own.interval
+    return _("{value:.2f} ({low:.2f} to {high:.2f})", value=own.value, low=low, high=high)

@@ -55,8 +55,8 @@ def _problem(program: Replay, x: Inputs, other: Inputs, wanted: Tensor) -> str |
     program.outputs(call(program.root, map_tensors(other, torch.clone)))
     for before, node in zip(steps[-2::-1], steps[:0:-1], strict=True):
         values: Values = {before: kept[before]}
-        found = program.run(program.stages((node,), (node,)), values)[node]
-        if not _same(found, kept[node]):
+        value = program.run(program.stages((node,), (node,)), values)[node]
+        if not _same(value, kept[node]):
             return f"it gives other values from {_place(program, before)} on"
     return None
 

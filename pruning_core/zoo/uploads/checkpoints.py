@@ -150,12 +150,12 @@ def _candidates(
     content: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]
 ) -> list[_Candidate]:
     """The dicts and prefixes of names under which parts of the network were found, best first."""
-    found = []
+    candidates = []
     for place, raw in _dicts(content):
         tensors = {_plain_name(name): tensor for name, tensor in raw.items()}
         for prefix, fitting in _prefixes(tensors, expected).most_common(4):
-            found.append(_Candidate(place, prefix, tensors, fitting))
-    return sorted(found, key=lambda each: (-each.fitting, each.averaged))
+            candidates.append(_Candidate(place, prefix, tensors, fitting))
+    return sorted(candidates, key=lambda each: (-each.fitting, each.averaged))
 
 
 def _plain_name(name: str) -> str:

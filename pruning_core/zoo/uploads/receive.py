@@ -89,8 +89,8 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
         with ZipFile(archive) as opened:
             tables = [printable(x)[-80:] for x in opened.namelist() if x.lower().endswith(TABLES)]
         archive.unlink()
-        found = _read_layout(root, inside, printable(file)[:120])
-        if not found.classes and tables:
+        folders = _read_layout(root, inside, printable(file)[:120])
+        if not folders.classes and tables:
             raise PruningError(
                 f"The images are in no class folders, and labels in a table ({tables[0]}) are not "
                 "read here: sort the images into one folder per class, or open them from Python, "
@@ -101,17 +101,17 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
             file=printable(file)[:120],
             root=root.relative_to(inside).as_posix(),
             content=digest,
-            summary=" ".join((_sizes(found), *found.notes)),
+            summary=" ".join((_sizes(folders), *folders.notes)),
         )
         return keep(folder, card, owner)
 
 
-def _sizes(found: ImageFolders) -> str:
-    train, val, test = map(len, (found.train, found.val, found.test))
-    if not found.classes:
+def _sizes(folders: ImageFolders) -> str:
+    train, val, test = map(len, (folders.train, folders.val, folders.test))
+    if not folders.classes:
         return f"no classes; {train:,} training, {val:,} validation, {test:,} test images."
     return (
-        f"{len(found.classes)} classes; {train:,} training, {val:,} validation, {test:,} test "
+        f"{len(folders.classes)} classes; {train:,} training, {val:,} validation, {test:,} test "
         "images."
     )
 
@@ -187,9 +187,9 @@ def open_images(name: str, transform: InputTransform) -> Dataset:
             raise PruningError(f"There is no data set '{name[:80]}' on this machine.")
         return transform.on(load_data(name, Request(data_root(), download=False)))
     folder, card = find_upload(name, ImagesCard)
-    found = read_images(folder / IMAGES / card.root, transform.preparation())
-    splits = (found.train, found.val, found.test)
-    return Dataset(name, found.classes, transform.shape, *splits, notes=found.notes)
+    folders = read_images(folder / IMAGES / card.root, transform.preparation())
+    splits = (folders.train, folders.val, folders.test)
+    return Dataset(name, folders.classes, transform.shape, *splits, notes=folders.notes)
 
 
 def judged(data: Dataset, names: Sequence[str], classes: int) -> Dataset:

@@ -49,14 +49,14 @@ def searched(space: Workspace, target: TimeTarget) -> tuple[list[TriedTime], Fit
 def test_the_sparsity_is_the_smallest_whose_thinned_network_is_within(space: Workspace) -> None:
     tried, last = searched(space, TimeTarget(0.5))
     assert last.plan.sparsity == 0.42  # round(0.42 * 6) = 3 of 6 filters, the first such percent
-    assert last.found.share == 0.5
-    assert last.found.within
+    assert last.chosen.share == 0.5
+    assert last.chosen.within
     assert last.thinned.widths[0].out == (6, 3)
     assert len(tried) == len(last.tried) <= 8
     assert last.change.n == 40
     assert last.limit == 0.5
     _, sure = searched(space, TimeTarget(0.5, sure=True))
-    assert sure.found.interval[1] <= 0.5
+    assert sure.chosen.interval[1] <= 0.5
     assert sure.plan.sparsity > last.plan.sparsity
     busy = replace(last, machine=replace(machine(torch.device("cpu")), load=99.0))
     assert isinstance(busy.machine, Machine)
