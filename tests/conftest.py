@@ -37,25 +37,24 @@ SECOND_BROWSER = ("test_mask_lab", "test_network_map")
 component alone, which need another server."""
 LONGEST_FIRST = (
     "tests/explorer/test_chinese.py",
-    "tests/core/cli/test_choices.py",
     "tests/core/cli/test_thin.py",
-    "tests/test_wheel.py",
     "tests/core/test_invariants.py",
-    "tests/core/flows/test_flows.py",
     "tests/core/export/test_load_script.py",
-    "tests/core/evaluation/test_partial_forward.py",
+    "tests/core/flows/test_flows.py",
+    "tests/core/compress/test_thin.py",
+    "tests/test_wheel.py",
     "tests/explorer/pages/sensitivity/test_page.py",
+    "tests/core/cli/test_choices.py",
+    "tests/core/evaluation/test_partial_forward.py",
+    "tests/explorer/pages/learn/test_learn.py",
+    "tests/core/sensitivity/test_grid.py",
     "tests/explorer/pages/explore/test_page.py",
     "tests/explorer/pages/methods/test_page.py",
+    "tests/explorer/pages/finetune/test_page.py",
     "tests/core/sensitivity/test_preview.py",
     "tests/core/subjects/test_third_party.py",
-    "tests/explorer/pages/learn/test_learn.py",
-    "tests/explorer/pages/finetune/test_page.py",
     "tests/core/search/test_methods.py",
-    "tests/core/model/coupling/test_trace.py",
     "tests/core/sensitivity/test_farthest.py",
-    "tests/core/sensitivity/test_grid.py",
-    "tests/core/compress/test_thin.py",
 )
 """Of the other files, those that begin first, so that all processes end together."""
 TOGETHER = {
