@@ -22,6 +22,8 @@ BARE = "learn"
 STYLE = Path(__file__).with_name("page.css")
 SCRIPT = Path(__file__).with_name("first_paint.js")
 """The side bar's place, where a page without one is left."""
+KEPT_CHARTS = Path(__file__).with_name("kept_charts.js")
+"""Shows a chart until the next one with its key is drawn."""
 STATIC = Path(streamlit.__file__).parent / "static"
 PAGE = STATIC / "index.html"
 ELEMENTS = (
@@ -74,6 +76,7 @@ def styled_page(*, bare: bool) -> str:
     if bare:
         links = f'<template id="other-pages">{links}</template>'
     links += f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    links += f'<script type="module">{KEPT_CHARTS.read_text(encoding="utf-8")}</script>'
     page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}{links}</head>", 1)
     return page.replace("<html", "<html data-bare", 1) if bare else page
 

@@ -11,6 +11,7 @@ from explorer.first_paint import (
     ADDRESSES,
     BARE,
     ELEMENTS,
+    KEPT_CHARTS,
     PAGE,
     SCRIPT,
     STATIC,
@@ -30,6 +31,7 @@ def test_every_page_is_streamlits_own_with_style_and_scripts_in_its_head() -> No
         for file in scripts()
     )
     script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    script += f'<script type="module">{KEPT_CHARTS.read_text(encoding="utf-8")}</script>'
     for address in ADDRESSES:
         answer = server.get(f"/{address}?sparsity=0.5")
         assert answer.text == f"{head}<style>{style}</style>{links}{script}</head>{rest}", address
