@@ -192,6 +192,11 @@ def workspace(model: str, dataset: str, progress: Progress | None = None) -> Wor
     return _workspaces().get((model, dataset), lambda: open_workspace(model, dataset, progress))
 
 
+def is_open(model: str, dataset: str) -> bool:
+    """Does `workspace` return at once, because the network and its data are open?"""
+    return _workspaces().has((model, dataset))
+
+
 def retry_missing() -> None:
     """Lets the next run look for missing files at once, not after `RETRY_SECONDS`."""
     _workspaces().retry_missing()

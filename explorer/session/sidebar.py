@@ -1,6 +1,7 @@
 """The side bar: one widget with help for each choice of the plan."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import streamlit as st
@@ -108,6 +109,7 @@ def _warnings(sentences: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 def _open_workspace(plan: Plan) -> Workspace:
     """Opens the network and its images, and shows the progress of a download."""
     place = st.empty()
+    is_open = cache.is_open(plan.model, plan.dataset)
     shown = [-1]
 
     def show_progress(done: float, file: str) -> None:
@@ -115,9 +117,11 @@ def _open_workspace(plan: Plan) -> Workspace:
             shown[0] = now
             place.progress(min(now, 100), _("Downloading {file}", file=file))
 
-    with st.spinner(_("Loading the network and its data …")):
+    words = _("Loading the network and its data …")
+    with nullcontext() if is_open else st.spinner(words):  # a spinner starts a thread
         space = cache.workspace(plan.model, plan.dataset, show_progress)
-    place.empty()
+    if not is_open:
+        place.empty()
     return space
 
 

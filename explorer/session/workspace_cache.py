@@ -54,6 +54,11 @@ class WorkspaceCache(Generic[Item]):
                     self._items.popitem(last=False)
             return item
 
+    def has(self, key: Hashable) -> bool:
+        """Is the item of that key in the cache? Waits for no other thread that opens one."""
+        with self._lock:
+            return key in self._items
+
     def retry_missing(self) -> None:
         """Lets the next `get` look for missing files at once."""
         with self._lock:

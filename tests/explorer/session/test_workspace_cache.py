@@ -39,6 +39,15 @@ def test_the_least_recently_used_item_is_removed() -> None:
     assert (a.calls, b.calls, c.calls) == (1, 2, 1)
 
 
+def test_whether_an_item_is_open_is_known_without_opening_it() -> None:
+    workspaces: WorkspaceCache[object] = WorkspaceCache(1, 60)
+    assert not workspaces.has("a")
+    workspaces.get("a", Opener())
+    assert workspaces.has("a")
+    workspaces.get("b", Opener())
+    assert not workspaces.has("a")
+
+
 def test_missing_files_are_requested_again_after_a_time_or_on_request() -> None:
     now = [0.0]
     workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60, lambda: now[0])
