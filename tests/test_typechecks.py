@@ -1,5 +1,7 @@
 """The suite's own checks of types and shapes: they are on, and they see what is wrong."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -158,6 +160,24 @@ def test_what_fits_a_protocol_is_what_python_says() -> None:
     assert not isinstance(WithField("a"), NamedSaid)
     assert not isinstance(WithFunction("a"), Named)
     assert isinstance(WithFunction("a", str), Named)
+
+
+def test_what_a_checked_function_closes_over_does_not_stay_in_memory() -> None:
+    class Kept:
+        """Stands for what is large."""
+
+    def counter(kept: Kept) -> Any:
+        def same(number: int) -> int:
+            return number if kept else 0
+
+        return checked(same, typechecker=beartype)
+
+    kept = Kept()
+    assert counter(kept)(3) == 3
+    freed = weakref.ref(kept)
+    del kept
+    gc.collect()
+    assert freed() is None
 
 
 def test_a_type_given_as_text_is_checked() -> None:

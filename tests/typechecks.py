@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from importlib.abc import MetaPathFinder
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any, get_args
 
 import jaxtyping
@@ -131,11 +131,13 @@ def checker_of(function: Any) -> Callable[..., Any]:
 def with_types(function: Any) -> Any:
     """A copy for beartype to read, whose annotations are types where they were text.
 
-    A generator's is an ordinary function: else its arguments were checked at its first step.
+    A generator's is an ordinary function: else its arguments were checked at its first step. It is
+    never called, so it closes over nothing: it would keep that in memory until the process ends.
     """
     code = function.__code__
     names = function.__globals__
-    inner = (function.__name__, function.__defaults__, function.__closure__)
+    empty = tuple(CellType() for _ in code.co_freevars)
+    inner = (function.__name__, function.__defaults__, empty)
     copy: Any = FunctionType(
         code.replace(co_flags=code.co_flags & ~inspect.CO_GENERATOR), names, *inner
     )
