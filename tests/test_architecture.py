@@ -164,7 +164,7 @@ def test_every_part_of_a_layer_exists() -> None:
 
 
 @for_each(CORE)
-def test_core_knows_no_user_interface(path: Path) -> None:
+def test_the_core_imports_no_user_interface(path: Path) -> None:
     roots = {module.split(".")[0] for module in facts(path).imported}
     assert not roots & {"streamlit", "plotly", "explorer"}
 
@@ -233,7 +233,7 @@ def test_state_and_caches_have_one_owner_each(path: Path) -> None:
 
 
 @pytest.mark.parametrize("pure", ["jobs", "charts"])
-def test_pure_parts_of_the_page_know_no_streamlit(pure: str) -> None:
+def test_pure_parts_of_the_page_import_no_streamlit(pure: str) -> None:
     files = [p for p in EXPLORER if p.relative_to(ROOT / "explorer").parts[0] == pure]
     assert files, f"there is no explorer/{pure}; change this test with it"
     assert not [
