@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pytest
@@ -19,6 +19,13 @@ from pruning_core.masks import lowest
 from pruning_core.plan import Plan
 from tests.array_checks import is_instance, jaxtypings_check
 from tests.typechecks import all_fit, checked, jaxtyped, names_an_array
+
+Kind = TypeVar("Kind", bound="Plan | int")
+
+
+def of_kind(value: Any, kind: type[Kind]) -> Kind:
+    assert isinstance(value, kind)
+    return value
 
 
 def test_a_wrong_shape_is_refused() -> None:
@@ -178,6 +185,13 @@ def test_what_a_checked_function_closes_over_does_not_stay_in_memory() -> None:
     del kept
     gc.collect()
     assert freed() is None
+
+
+def test_a_bound_given_as_text_is_checked_in_a_function_of_a_module() -> None:
+    guarded = checked(of_kind, typechecker=beartype)
+    assert guarded(3, int) == 3
+    with pytest.raises(TypeError, match="kind=3 violates"):
+        guarded(3, 3)
 
 
 def test_a_type_given_as_text_is_checked() -> None:

@@ -137,7 +137,8 @@ def with_types(function: Any) -> Any:
     code = function.__code__
     names = function.__globals__
     empty = tuple(CellType() for _ in code.co_freevars)
-    inner = (function.__name__, function.__defaults__, empty)
+    # beartype takes a function with an empty closure for one inside another.
+    inner = (function.__name__, function.__defaults__, empty or None)
     copy: Any = FunctionType(
         code.replace(co_flags=code.co_flags & ~inspect.CO_GENERATOR), names, *inner
     )

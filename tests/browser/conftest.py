@@ -33,7 +33,7 @@ from playwright.sync_api import (
 
 from pruning_core.subjects import VARIABLE as SUBJECTS
 from pruning_core.zoo.request import VARIABLE as DATA
-from tests.browser.lab_page import Lab, Wire
+from tests.browser.lab_page import CHANGE_ADDRESS, Lab, Wire
 from tests.third_party import write_package
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -342,14 +342,6 @@ class Parts:
         """Changes the address, and waits for the script's last word."""
         self.page.evaluate(CHANGE_ADDRESS, f"{self.url}/?{query}&visit={self.visits}")
         self.page.get_by_text(f"{word} {self.visits}", exact=True).wait_for()
-
-
-CHANGE_ADDRESS = """address => {
-  document.querySelector('[data-testid=stMain]').scrollTo(0, 0)
-  delete globalThis.pruningMaskLab
-  history.pushState(null, '', address)
-  dispatchEvent(new PopStateEvent('popstate'))
-}"""
 
 
 def change_address(page: Page, address: str) -> Page:

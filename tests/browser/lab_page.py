@@ -27,6 +27,19 @@ class Wire:
 
 
 Lab = Callable[..., tuple[Page, Wire]]
+CHANGE_ADDRESS = """address => {
+  document.querySelector('[data-testid=stMain]').scrollTo(0, 0)
+  const { views, ...others } = globalThis.pruningMaskLab ?? { views: new Map() }
+  for (const each of Object.values(others)) each.clear()
+  for (const view of views.values()) {
+    Object.assign(view, { picked: null, cells: '' })
+    Object.assign(view.place, { x: 0, y: 0, zoom: 1, sx: 1, sy: 1 })
+  }
+  history.pushState(null, '', address)
+  dispatchEvent(new PopStateEvent('popstate'))
+}"""
+"""Another address, and all that the labs stored is forgotten. A lab that stays refers to its view,
+so that is not replaced."""
 
 
 def over_cell(page: Page, row: int, col: int, figure: str = "weights") -> tuple[float, float]:

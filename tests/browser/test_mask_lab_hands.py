@@ -193,17 +193,22 @@ def test_the_ends_of_the_colours_say_what_lies_beyond(lab: Lab) -> None:
     expect(page.locator(".most")).to_have_text(re.compile(r"^≥ [\d.]+ \(highest 0\.5%\)$"))
 
 
-def test_on_a_narrow_page_the_mask_comes_beside_the_weights(lab: Lab) -> None:
-    page, _ = lab(KERNELS, width=640)
-    tops = {
-        name: page.locator(f"figure[data-show={name}]").bounding_box()
+def tops(page: Page) -> list[float]:
+    """Where weights, mask and scores begin."""
+    boxes = [
+        page.locator(f"figure[data-show={name}]").bounding_box()
         for name in ("weights", "mask", "scores")
-    }
-    weights, mask, scores = (tops[name] for name in ("weights", "mask", "scores"))
-    assert weights
-    assert mask
-    assert scores
-    assert weights["y"] == mask["y"] < scores["y"]
+    ]
+    return [box["y"] for box in boxes if box]
+
+
+def test_on_a_narrow_page_all_are_in_one_row_and_on_a_phone_the_mask_beside_the_weights(
+    lab: Lab,
+) -> None:
+    weights, mask, scores = tops(lab(KERNELS, width=640)[0])
+    assert weights == mask == scores
+    weights, mask, scores = tops(lab(KERNELS, width=420)[0])
+    assert weights == mask < scores
 
 
 def test_a_strip_gets_a_narrow_frame_and_no_minimap_until_it_is_zoomed(lab: Lab) -> None:
