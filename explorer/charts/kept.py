@@ -1,25 +1,23 @@
 """Figures that are drawn once: a page draws the same ones again in each of its runs."""
 
 import pickle
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache, wraps
 from hashlib import blake2b
 from io import BytesIO
-from threading import Lock
 from typing import Any, ParamSpec
 
 import plotly.graph_objects as go
 from torch import Tensor
 
+from explorer.session.kept_results import KeptResults
 from explorer.texts.translate import language
 
 Parameters = ParamSpec("Parameters")
 MOST = 48
 """So many figures are kept, those that were shown last."""
-_figures: OrderedDict[tuple[str, str, bytes], go.Figure] = OrderedDict()
-_lock = Lock()
+_figures: KeptResults[go.Figure] = KeptResults(MOST)
 
 
 def kept(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go.Figure]:
@@ -37,16 +35,7 @@ def kept(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go.Figur
         except (pickle.PicklingError, AttributeError, TypeError):
             return draw(*args, **kwargs)
         key = (draw.__qualname__, language(), values)
-        with _lock:
-            if key in _figures:
-                _figures.move_to_end(key)
-                return _figures[key]
-        figure = draw(*args, **kwargs)
-        with _lock:
-            _figures[key] = figure
-            while len(_figures) > MOST:
-                _figures.popitem(last=False)
-        return figure
+        return _figures.get(key, lambda: draw(*args, **kwargs))
 
     return look_up
 

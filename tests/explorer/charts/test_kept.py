@@ -7,6 +7,7 @@ import pytest
 
 from explorer import charts
 from explorer.charts import kept
+from explorer.session.kept_results import KeptResults
 from explorer.texts import translate
 from pruning_core.types import Evaluation
 from tests.explorer.charts.example_data import evaluation, points
@@ -14,7 +15,7 @@ from tests.explorer.charts.example_data import evaluation, points
 
 @pytest.fixture(autouse=True)
 def _none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_figures", type(kept._figures)())
+    monkeypatch.setattr(kept, "_figures", KeptResults(kept.MOST))
 
 
 def bars(value: float = 0.9) -> go.Figure:
@@ -59,7 +60,7 @@ def test_what_cannot_be_pickled_is_drawn_each_time() -> None:
 
 
 def test_only_the_last_figures_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MOST", 2)
+    monkeypatch.setattr(kept, "_figures", KeptResults(2))
     first = bars(0.1)
     second = bars(0.2)
     assert bars(0.1) is first
