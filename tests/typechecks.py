@@ -5,7 +5,6 @@ checks arguments and result once, and jaxtyping only remembers the sizes of one 
 whose signature names no array needs no memory of sizes.
 """
 
-import builtins
 import dataclasses
 import importlib
 import inspect
@@ -72,41 +71,17 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
 def checked_from_its_first_call(function: Any) -> Callable[..., Any]:
     """beartype compiles a checker for each function, 1 millisecond: only for those that a process
     calls.
-
-    The first call puts the checker's code in its own place, so that later calls go there at once.
     """
-    waiting = FunctionType(_first_call.__code__, globals(), function.__name__)
-    waiting.__kwdefaults__ = {"__function": function, "__own": waiting}
-    return wraps(function)(waiting)
+    checker: Callable[..., Any] | None = None
 
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        nonlocal checker
+        if checker is None:
+            checker = checker_of(function)
+        return checker(*args, **kwargs)
 
-def _first_call(*args: Any, __function: Any, __own: Any, **kwargs: Any) -> Any:
-    checker = checker_of(__function)
-    become(__own, _forward if reads_globals(checker) else checker, checker)
-    return checker(*args, **kwargs)
-
-
-def become(function: Any, other: Any, checker: Any) -> None:
-    """Later calls of the function run the other one's code."""
-    needed = {"__function": checker} if other is _forward else other.__kwdefaults__ or {}
-    # In this order: another thread may call it now. Names that a code does not have do no harm.
-    function.__kwdefaults__ = function.__kwdefaults__ | needed
-    function.__defaults__ = other.__defaults__
-    function.__code__ = other.__code__
-
-
-def _forward(*args: Any, __function: Any, **kwargs: Any) -> Any:
-    return __function(*args, **kwargs)
-
-
-def reads_globals(function: Any) -> bool:
-    """May the function read names of its module or of a function around it?
-
-    Those of attributes are told from them nowhere, and forwarding costs little.
-    """
-    known = function.__globals__
-    names = (name for name in function.__code__.co_names if not hasattr(builtins, name))
-    return bool(function.__closure__) or any(name in known for name in names)
+    return called
 
 
 COMPILED: dict[tuple[str, str, CodeType], tuple[Any, bool]] = {}
@@ -178,18 +153,12 @@ def checker_for(function: Any, compiled: Any) -> Callable[..., Any]:
 def one_size_per_name(function: Callable[..., Any]) -> Callable[..., Any]:
     """Sizes of one name must agree within each call, in arguments and result."""
 
-    def called(
-        *args: Any,
-        __function: Any = function,
-        __push: Any = push_shape_memo,
-        __pop: Any = pop_shape_memo,
-        **kwargs: Any,
-    ) -> Any:
-        __push({})
+    def called(*args: Any, **kwargs: Any) -> Any:
+        push_shape_memo({})
         try:
-            return __function(*args, **kwargs)
+            return function(*args, **kwargs)
         finally:
-            __pop()
+            pop_shape_memo()
 
     return called
 
