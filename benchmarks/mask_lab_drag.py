@@ -30,6 +30,10 @@ from benchmarks.timing import Row, Seconds, Unmeasured
 ROOT = Path(__file__).resolve().parents[1]
 APP = "tests/browser/mask_lab_app.py"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+FEATURES = "HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding"
+"""Features of Chromium that are off in a browser with a profile, in place of Playwright's list:
+while ThirdPartyStoragePartitioning is in it, Chromium does not use the code that it compiled at an
+earlier load, and compiles Streamlit and Plotly again."""
 UNLIMITED = (*FLAGS, "--disable-frame-rate-limit", "--disable-gpu-vsync")
 """Without the limit of 60 frames a second, which would be measured else."""
 DRAG = """async ([frames]) => {

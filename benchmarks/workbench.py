@@ -21,14 +21,11 @@ from statistics import median
 
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from benchmarks.mask_lab_drag import FLAGS, ROOT, executable, served
+from benchmarks.mask_lab_drag import FEATURES, FLAGS, ROOT, executable, served
 
 LAYERS = ("layer1.0.conv1.weight", "layer2.1.conv1.weight", "layer3.2.conv2.weight")
 ADDRESS = "?dataset=fashion_mnist&sparsity=0.5&layer="
 GRANULARITIES = ("Filter", "Kernel", "Channel", "Fine-grained")
-FEATURES = "HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding"
-"""Features of Chromium that are off, in place of Playwright's list: with that list, Chromium does
-not use the code that it compiled before."""
 WARM_LOADS = 6
 BETWEEN = 2000
 """Milliseconds."""

@@ -9,7 +9,6 @@ of Playwright runs in the main thread.
 """
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -31,6 +30,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from benchmarks.mask_lab_drag import FEATURES, executable
+from benchmarks.timing import Unmeasured
 from pruning_core.subjects import VARIABLE as SUBJECTS
 from pruning_core.zoo.request import VARIABLE as DATA
 from tests.browser.lab_page import CHANGE_ADDRESS, Lab, Wire
@@ -48,11 +49,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    # In place of Playwright's list: while ThirdPartyStoragePartitioning is in it, Chromium does not
-    # use the code that it compiled at an earlier load, and compiles Streamlit and Plotly again.
     # The last two are pages of Chromium's own window, which nobody sees: 1 second of each start.
-    "--disable-features=HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding,"
-    "WebUIOmniboxPopup,WebUIOmniboxAimPopup",
+    f"--disable-features={FEATURES},WebUIOmniboxPopup,WebUIOmniboxAimPopup",
     # A page lives for seconds: to optimise its code well takes more time than it saves.
     "--js-flags=--no-opt",
 ]
@@ -72,18 +70,14 @@ def chromium() -> str:
     """Path of the system's Chromium; without one the tests are skipped, or fail where a browser is
     required.
     """
-    found = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if found is None:
+    try:
+        return executable()
+    except Unmeasured:
         refuse = pytest.fail if REQUIRED else pytest.skip
         refuse(
             "No Chromium on this machine: "
             "install one (apt-get install chromium) to run the browser tests."
         )
-    return found
 
 
 FINISHED = (
