@@ -226,7 +226,7 @@ def measured(name: str, large: Path) -> Row:
             leave(small, free)
             ended = forked(partial(KINDS[name], Places(small, large, again=True)))
             shutil.rmtree(small / BALLAST)
-            faults = [*_told(name, ended, row), *_lost(small, before, kept)]
+            faults = [*_wrong_end(name, ended, row), *_lost(small, before, kept)]
             ended = forked(partial(KINDS[name], Places(small, large, again=True)))
             if ended.status and name != "standard output":
                 faults.append(f"with room again: {ended.output[-300:]}")
@@ -240,8 +240,8 @@ def _kept(small: Path) -> set[str]:
     return {run.id for run in History(folder).runs()} if folder.exists() else set()
 
 
-def _told(name: str, ended: Ended, row: Row) -> list[str]:
-    """Counts how the process ended; what is wrong with what it said."""
+def _wrong_end(name: str, ended: Ended, row: Row) -> list[str]:
+    """Counts how the process ended; what is wrong with its output."""
     lines = ended.output.splitlines()
     full = [line for line in lines if any(words in line for words in FULL)]
     row.refused += bool(ended.status or (name in BESIDE and full))

@@ -14,7 +14,7 @@ const placeOf = key => key ? document.querySelector(`.${CSS.escape(key)}`) : nul
 const isHigh = part => part.getBoundingClientRect().height > LEAST
 const isDrawn = place => [...place.querySelectorAll(`${CHART} .main-svg .cartesianlayer > *`)].some(isHigh)
 
-// A chart is drawn: its copy goes, and a new copy is made.
+// A chart is drawn: its copy is removed, and a new copy is made.
 function drawn(graph) {
   const key = graph.isConnected && keyOf(graph)
   const drawing = key && graph.querySelector(".plot-container")
@@ -38,7 +38,7 @@ function awaitDrawing(graph, end) {
   else requestAnimationFrame(() => awaitDrawing(graph, end))
 }
 
-// A chart was taken away: where another one with its key came, its copy is shown until that one is drawn.
+// A chart was removed: where another one with its key came, the copy is shown until that one is drawn.
 function replaced(key) {
   const place = placeOf(key)
   const copy = copies.get(key)

@@ -2,7 +2,7 @@
 the elements come and go as Streamlit and Plotly make them.
 """
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from explorer.first_paint import KEPT_CHARTS
 
@@ -27,22 +27,24 @@ PAGE = """<div class="stElementContainer st-key-line"><div data-testid="stPlotly
 TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
+def change(page: Page, script: str) -> None:
+    """Runs the script and waits until what it changed is drawn."""
+    page.evaluate(f"() => {{ {script} }}")
+    page.evaluate(TWO_FRAMES)
+
+
 def test_a_chart_stays_until_the_next_one_is_drawn(browser: Browser) -> None:
     page = browser.new_page()
     page.set_content(PAGE)
     page.add_script_tag(content=KEPT_CHARTS.read_text(encoding="utf-8"), type="module")
     copy = page.locator(".st-key-line > .kept-chart[aria-hidden=true]")
-    page.evaluate("() => { mount(); draw('first') }")
-    page.evaluate(TWO_FRAMES)
+    change(page, "mount(); draw('first')")
     expect(copy).to_have_count(0)
-    page.evaluate("mount()")
-    page.evaluate(TWO_FRAMES)
+    change(page, "mount()")
     expect(copy.locator("text")).to_have_text("first")
-    page.evaluate("draw('second')")
-    page.evaluate(TWO_FRAMES)
+    change(page, "draw('second')")
     expect(copy).to_have_count(0)
-    page.evaluate("() => { draw('third'); chart().firstChild.again(); mount() }")
-    page.evaluate(TWO_FRAMES)
+    change(page, "draw('third'); chart().firstChild.again(); mount()")
     expect(copy.locator("text")).to_have_text("third")
     page.evaluate("() => chart().parentElement.remove()")
     expect(page.locator(".kept-chart")).to_have_count(0)
