@@ -1,14 +1,18 @@
-// Where no side bar is shown, a click on a link to another page gives it its place at once, so that nothing moves
-// later, when the server has sent the side bar.
+// Where no side bar is shown, a click on a link to another page makes room for it at once. Nothing
+// moves later, when the server has sent the side bar.
 const sideBar = () => document.querySelector("[data-testid=stSidebar]")
 
-// Streamlit remembers so that the user closed the side bar.
-const closed = () => Object.keys(localStorage).some(key => key.startsWith("stSidebarCollapsed") && localStorage[key] === "true")
+// Streamlit stores here that the user closed the side bar.
+const closed = () =>
+  Object.keys(localStorage).some(
+    key => key.startsWith("stSidebarCollapsed") && localStorage[key] === "true",
+  )
 
 // A link of a lesson has the parameters alone as its address; it always leads to another page.
 function leaves(event) {
   const link = event.composedPath().find(each => each instanceof HTMLAnchorElement)
-  const asked = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
+  const asked =
+    event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
   const here = link && link.origin === location.origin && (!link.target || link.target === "_self")
   const away = link?.pathname !== location.pathname || link.dataset.testid === "stPageLink-NavLink"
   return here && asked && away
@@ -25,5 +29,8 @@ function giveWay(event) {
 }
 
 document.addEventListener("click", giveWay, { capture: true })
-// The scripts of the other pages' elements, which the first answer of such a page names, are loaded after its own.
-addEventListener("load", () => document.head.append(document.getElementById("other-pages")?.content ?? ""))
+// The first answer of a page without a side bar names the scripts of the other pages' elements.
+// They are loaded after its own.
+addEventListener("load", () =>
+  document.head.append(document.getElementById("other-pages")?.content ?? ""),
+)

@@ -23,6 +23,11 @@ PYTHON = [
     *sorted((ROOT / "tests").rglob("*.py")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 ]
+BROWSER = [
+    path
+    for path in sorted((ROOT / "explorer").rglob("*"))
+    if path.suffix in {".js", ".css", ".html"}
+]
 
 # A module imports from its own layer and from the layers before it. No imports run in a cycle.
 LAYERS = {
@@ -196,6 +201,14 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     assert not long, f"{name(path)}: functions over 40 lines: {long}"
     packed = facts(path).packed
     assert not packed, f"{name(path)}: one name per assignment, at lines {packed}"
+
+
+@for_each(BROWSER)
+def test_lines_of_browser_code_stay_short(path: Path) -> None:
+    """Ruff holds Python's lines to as many letters."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    long = [number for number, line in enumerate(lines, start=1) if len(line) > 100]
+    assert not long, f"{name(path)} has lines of more than 100 letters: {long}"
 
 
 @for_each(PRODUCT)

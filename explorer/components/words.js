@@ -2,10 +2,12 @@
 
 let words = {}
 
-const worded = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place)
+const worded = (key, values = {}) =>
+  words[key].replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place)
 
-// Takes the texts of Python and puts them into the elements that name one. True where they are new to this root.
-// From the first time on, the page's style reserves no height for the root's host: it has its own.
+// Takes the texts of Python and puts them into the elements that name one. True where they are new
+// to this root. From the first time on, the page's style reserves no height for the root's host: it
+// has its own.
 function learn(root, given) {
   words = given
   const text = JSON.stringify(given)

@@ -71,10 +71,10 @@ def over_near(page: Page, row: int, col: int) -> tuple[float, float]:
     """Where on the screen a weight of the window is, once it is brought into view."""
     x, y = page.locator(".lab").evaluate(
         """({ lab }, [row, col]) => {
-          lab.stage.reveal(lab.mask, lab.eye, row * lab.eye.cols + col)
+          lab.stage.reveal(lab.mask, lab.topMask, row * lab.topMask.cols + col)
           lab.draw()
           const frame = lab.root.querySelector('[data-show=weights] .frame').getBoundingClientRect()
-          const [x, y, w, h] = lab.stage.box(lab.eye, row, col)
+          const [x, y, w, h] = lab.stage.box(lab.topMask, row, col)
           const { dpr } = lab.stage
           return [frame.left + 1 + (x + w / 2) / dpr, frame.top + 1 + (y + h / 2) / dpr]
         }""",

@@ -1,9 +1,10 @@
-// Undo and redo of hand edits. There is one history per network, layer and granularity, for any
-// scores, until the page is closed.
+// Undo and redo of hand edits. There is one history per network, layer and granularity until the
+// page is closed. Other scores leave it as it is.
 
 const MOST_STEPS = 200
 
-const alike = (edits, others) => edits.size === others.size && [...edits].every(([group, keep]) => others.get(group) === keep)
+const alike = (edits, others) =>
+  edits.size === others.size && [...edits].every(([group, keep]) => others.get(group) === keep)
 
 class History {
   constructor() {

@@ -1,5 +1,7 @@
-// The lab. Python passes ratio and edits, the user changes them, and each change is reported once, on release.
+// The lab. Python passes ratio and edits, the user changes them, and each change is reported once,
+// on release.
 
+// Milliseconds without a change before the finest picture is drawn.
 const REST = 120
 
 const labs = new WeakMap()
@@ -9,7 +11,8 @@ class Lab {
     this.root = root.querySelector(".lab")
     this.root.lab = this
     const places = new Map()
-    this.find = selector => places.get(selector) ?? places.set(selector, this.root.querySelector(selector)).get(selector)
+    this.find = selector =>
+      places.get(selector) ?? places.set(selector, this.root.querySelector(selector)).get(selector)
     this.shows = viewOf(key)
     this.stage = new Stage(this.find(".stage"), this.shows.place)
     this.ratio = 0
@@ -29,7 +32,7 @@ class Lab {
   }
 
   // The mask under the pointer: the window's, where one is drawn.
-  get eye() {
+  get topMask() {
     return this.stage.near ?? this.mask
   }
 
@@ -47,7 +50,12 @@ class Lab {
       return
     }
     const fresh = learn(this.root, data.words)
-    if (this.layer?.id !== layer.id || this.network !== data.network || this.stage.deep !== data.deep) this.take(layer)
+    if (
+      this.layer?.id !== layer.id ||
+      this.network !== data.network ||
+      this.stage.deep !== data.deep
+    )
+      this.take(layer)
     else if (fresh) this.describe()
     const numbers = data.edits.map(([scope, group]) => scope * layer.groups + group)
     data.places?.forEach((place, n) => this.mask.known.set(numbers[n], place))
@@ -64,8 +72,19 @@ class Lab {
 
   take(layer) {
     const before = this.layer
-    Object.assign(this, { layer, mask: new Mask(layer), cell: null, selected: null, pending: null, held: false })
-    Object.assign(this, { history: historyOf(this.given.network, layer), network: this.given.network, asked: null })
+    Object.assign(this, {
+      layer,
+      mask: new Mask(layer),
+      cell: null,
+      selected: null,
+      pending: null,
+      held: false,
+    })
+    Object.assign(this, {
+      history: historyOf(this.given.network, layer),
+      network: this.given.network,
+      asked: null,
+    })
     if (before) layers().details.get(before.id)?.waiting.delete(this.seeWindow)
     detailOf(layer.id).waiting.add(this.seeWindow)
     Object.assign(this.stage, { near: null, nearInks: null, deep: this.given.deep })
@@ -117,11 +136,11 @@ class Lab {
   }
 
   flip(cell) {
-    const { eye } = this
-    if (!eye.editable) return this.hint()
-    const group = eye.group(cell)
+    const { topMask } = this
+    if (!topMask.editable) return this.hint()
+    const group = topMask.group(cell)
     const edits = new Map(this.mask.edits)
-    if (!edits.delete(group)) edits.set(group, !eye.keepsGroup(group))
+    if (!edits.delete(group)) edits.set(group, !topMask.keepsGroup(group))
     if (this.empties(group, edits)) return this.notify(worded("last"))
     this.selected = group
     this.changed.add("selected")
@@ -132,7 +151,9 @@ class Lab {
   // True if this edit would remove the last group of a scope, where one must stay.
   empties(group, edits) {
     const scope = Math.floor(group / this.layer.groups)
-    return !this.layer.collapse && edits.get(group) === false && this.eye.left(scope, edits) <= 0
+    return (
+      !this.layer.collapse && edits.get(group) === false && this.topMask.left(scope, edits) <= 0
+    )
   }
 
   // Explains why a click on a block of a reduced layer has no effect: a block is no group.
@@ -165,20 +186,24 @@ class Lab {
     this.changed.add("edits")
     this.notify("")
     this.frame(true)
-    if (key) this.speak(worded(key, { counts: this.layer.groups ? this.countWords().replace(/<\/?b>/g, "") : "" }))
+    if (key)
+      this.speak(
+        worded(key, { counts: this.layer.groups ? this.countWords().replace(/<\/?b>/g, "") : "" }),
+      )
     this.report()
   }
 
   select(cell) {
-    if (!this.eye.editable) return
-    this.selected = this.eye.group(cell)
+    if (!this.topMask.editable) return
+    this.selected = this.topMask.group(cell)
     this.changed.add("selected")
     this.frame(true)
     this.report()
     return true
   }
 
-  // The only message to Python. n numbers the reports: an answer to an old report does not undo a newer one.
+  // The only message to Python. n numbers the reports: an answer to an old report does not undo a
+  // newer one.
   report() {
     const { groups, id } = this.layer
     const split = group => [Math.floor(group / groups), group % groups]
@@ -186,14 +211,23 @@ class Lab {
     this.held = false
     this.pending = Math.max(Date.now(), (this.pending ?? 0) + 1)
     const selected = this.selected === null ? null : split(this.selected)
-    this.send("report", { n: this.pending, of: id, changed: [...this.changed], ratio: this.ratio, edits, selected })
+    this.send("report", {
+      n: this.pending,
+      of: id,
+      changed: [...this.changed],
+      ratio: this.ratio,
+      edits,
+      selected,
+    })
   }
 
   // --- what is shown
 
   show(what, quietly = false) {
     if (!quietly) this.shows.picked = what
-    const offered = ["weights", "scores", "mask"].filter(each => !this.find(`[value=${each}]`).closest("label").hidden)
+    const offered = ["weights", "scores", "mask"].filter(
+      each => !this.find(`[value=${each}]`).closest("label").hidden,
+    )
     const shown = what === "side" ? offered : [offered.includes(what) ? what : offered[0]]
     this.find(`[value=${what === "side" ? what : shown[0]}]`).checked = true
     for (const figure of this.stage.figures) figure.hidden = !shown.includes(figure.dataset.show)
@@ -220,7 +254,11 @@ class Lab {
     this.cell = cell
     this.frame(true)
     if (!spoken || cell === null) return
-    this.speak(facts(this.eye, cell).map(pair => pair.join(" ").trim()).join(", "))
+    this.speak(
+      facts(this.topMask, cell)
+        .map(pair => pair.join(" ").trim())
+        .join(", "),
+    )
   }
 
   // At most one drawing per screen refresh. over: also outlines and marks.
@@ -234,7 +272,7 @@ class Lab {
 
   draw() {
     if (!this.mask || !this.stage.width) return
-    adoptWindow(this)
+    useWindow(this)
     const count = this.layer.groups ? removedCount(this.layer, this.ratio) : 0
     this.mask.remove(count)
     this.stage.near?.remove(count)
@@ -281,8 +319,9 @@ class Lab {
 
   readout() {
     if (this.cell === null) return `<span class="dim">${worded("point")}</span>`
-    const part = ([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`)
-    return facts(this.eye, this.cell).map(part).join(' <span class="dim">·</span> ')
+    const part = ([label, value]) =>
+      label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`
+    return facts(this.topMask, this.cell).map(part).join(' <span class="dim">·</span> ')
   }
 
   close() {

@@ -1,4 +1,5 @@
-// Which groups are removed: the same rule as in pruning_core/masks.py, with the same counts and ties.
+// Which groups are removed: the same rule as in pruning_core/masks.py, with the same counts and
+// ties.
 
 const ALWAYS = 0xffffffff
 
@@ -10,14 +11,22 @@ function halfEven(x) {
   return low % 2 === 0 ? low : low + 1
 }
 
+// How many groups of each scope a ratio removes, before hand edits.
 function removedCount(layer, ratio) {
   if (layer.keepOf !== null) return ratio === 0 ? 0 : layer.groups - layer.keepOf
-  return Math.min(halfEven(ratio * layer.groups), layer.collapse ? layer.groups : Math.max(0, layer.groups - 1))
+  return Math.min(
+    halfEven(ratio * layer.groups),
+    layer.collapse ? layer.groups : Math.max(0, layer.groups - 1),
+  )
 }
 
 // True if the ratio would remove the last group of every scope, if that were allowed.
 function heldBack(layer, ratio) {
-  return layer.keepOf === null && layer.groups > 0 && Math.min(layer.groups, halfEven(ratio * layer.groups)) > removedCount(layer, ratio)
+  return (
+    layer.keepOf === null &&
+    layer.groups > 0 &&
+    Math.min(layer.groups, halfEven(ratio * layer.groups)) > removedCount(layer, ratio)
+  )
 }
 
 // The shortest run of equal numbers.
@@ -28,14 +37,17 @@ function shortestRun(numbers) {
   return Math.min(shortest, numbers.length - start)
 }
 
-// A layer with a ratio and hand edits. bar: per cell, the place of its group plus one; a cell stays while bar > removed.
-// known: group -> place, for edited groups of a reduced layer, whose other places are not here.
+// A layer with a ratio and hand edits. A group's place is its rank in its scope: 0 is removed
+// first. bar: per cell, the place of its group plus one; a cell stays while bar > removed. known:
+// group -> place, for edited groups of a reduced layer, whose other places are not here. tight: the
+// scopes that hand edits may empty.
 class Mask {
   constructor(layer, known = new Map()) {
     Object.assign(this, { layer, known, edits: new Map(), tight: [], removed: 0, piece: [1, 1] })
     this.rows = layer.rowAt.length
     this.cols = layer.colAt.length
-    // Weights down and across in a cell, a cell's height and width in units of rowAt and colAt, the first weight's row and column.
+    // Weights down and across in a cell, a cell's height and width in units of rowAt and colAt, the
+    // first weight's row and column.
     const [, , h, w] = layer.shape
     this.unit = layer.reduced ? [layer.factors[0] * h, layer.factors[1] * w] : [1, 1]
     this.side = layer.side ?? [1, 1]
@@ -55,7 +67,8 @@ class Mask {
       this.colsOf.get(number).push(col)
     })
     if (layer.window) this.slots = new Map(this.groupsHere().map((group, slot) => [group, slot]))
-    for (let cell = 0; cell < this.bar.length; cell++) this.bar[cell] = layer.ranks[this.slot(this.group(cell))] + 1
+    for (let cell = 0; cell < this.bar.length; cell++)
+      this.bar[cell] = layer.ranks[this.slot(this.group(cell))] + 1
   }
 
   // The numbers of a window's groups, ascending, as its ranks and scores come.
@@ -81,7 +94,9 @@ class Mask {
   // Row and column of the weight in the middle of a cell, and the cell of a weight or null.
   weightAt(cell) {
     const at = [Math.floor(cell / this.cols), cell % this.cols]
-    return at.map((n, axis) => this.from[axis] + n * this.unit[axis] + Math.floor((this.unit[axis] - 1) / 2))
+    return at.map(
+      (n, axis) => this.from[axis] + n * this.unit[axis] + Math.floor((this.unit[axis] - 1) / 2),
+    )
   }
 
   cellOf(weight) {
@@ -111,7 +126,8 @@ class Mask {
 
   // edits: Map group -> keep?
   setEdits(edits) {
-    for (const group of this.edits.keys()) if (!edits.has(group)) this.raise(group, this.place(group) + 1)
+    for (const group of this.edits.keys())
+      if (!edits.has(group)) this.raise(group, this.place(group) + 1)
     for (const rescue of this.tight) this.raise(rescue.top, this.place(rescue.top) + 1)
     this.edits = new Map(edits)
     for (const [group, keep] of this.edits) this.raise(group, keep ? ALWAYS : 0)
@@ -119,7 +135,8 @@ class Mask {
     this.remove(this.removed)
   }
 
-  // A scope becomes empty from some count on if its highest groups are pruned by hand and none is kept by hand.
+  // A scope becomes empty from some count on if its highest groups are pruned by hand and none is
+  // kept by hand.
   scopesThatMayEmpty() {
     const { groups } = this.layer
     const scopes = new Map()
@@ -129,13 +146,14 @@ class Mask {
       scopes.get(scope).held ||= keep
       scopes.get(scope).places.set(this.place(group), group)
     }
-    const found = []
+    const tight = []
     for (const { held, places } of scopes.values()) {
       let highest = groups - 1
       while (places.has(highest)) highest--
-      if (!held && highest < groups - 1) found.push({ top: places.get(groups - 1), highest, on: false })
+      if (!held && highest < groups - 1)
+        tight.push({ top: places.get(groups - 1), highest, on: false })
     }
-    return found
+    return tight
   }
 
   remove(removed) {
@@ -170,8 +188,14 @@ class Mask {
     const { scopes, groups, size } = this.layer
     let removed = scopes * this.removed
     for (const group of this.edits.keys())
-      if (this.place(group) !== undefined) removed += (this.place(group) >= this.removed) - this.keepsGroup(group)
-    return { removed, groups: scopes * groups, weights: removed * size, of: this.layer.shape.reduce((a, b) => a * b, 1) }
+      if (this.place(group) !== undefined)
+        removed += (this.place(group) >= this.removed) - this.keepsGroup(group)
+    return {
+      removed,
+      groups: scopes * groups,
+      weights: removed * size,
+      of: this.layer.shape.reduce((a, b) => a * b, 1),
+    }
   }
 
   // Share kept of a reduced cell, between the known places of its weights.

@@ -1,13 +1,24 @@
-// Cells -> pixels: two tables say which row and column of cells each pixel shows, so that a frame is one pass over the screen.
+// Cells -> pixels: two tables say which row and column of cells each pixel shows, so that a frame
+// is one pass over the screen.
 
+// The least sides, in pixels, of a cell or of a piece of a group for a hatch, of a cell for lines.
 const HATCH_FROM = { cell: 5, piece: 8 }
 const LINES_FROM = 4
 const pixel = (r, g, b, a = 255) => ((a << 24) | (b << 16) | (g << 8) | r) >>> 0
 
 // "#RRGGBB" or "#RRGGBBAA"
-const hex = colour => pixel(...colour.slice(1).match(/../g).map(byte => parseInt(byte, 16)))
+const hex = colour =>
+  pixel(
+    ...colour
+      .slice(1)
+      .match(/../g)
+      .map(byte => parseInt(byte, 16)),
+  )
 
-const ramp = bytes => Uint32Array.from({ length: 256 }, (_, n) => pixel(bytes[3 * n], bytes[3 * n + 1], bytes[3 * n + 2]))
+const ramp = bytes =>
+  Uint32Array.from({ length: 256 }, (_, n) =>
+    pixel(bytes[3 * n], bytes[3 * n + 1], bytes[3 * n + 2]),
+  )
 const level = x => (x > 0 ? (x < 1 ? Math.round(255 * x) : 255) : 0)
 
 // The colours of every cell, kept and pruned, for each picture; they change with the layer only.
@@ -22,66 +33,82 @@ function inks(mask) {
   const weights = layer.reduced
     ? Uint32Array.from(layer.values, v => magnitude[v])
     : Uint32Array.from(layer.values, v => signed[level((v * scale) / layer.limit / 2 + 0.5)])
-  const found = { weights: { on: weights, off: even(grey) }, mask: { on: even(hex(layer.look.kept)), off: even(grey) } }
+  const colours = {
+    weights: { on: weights, off: even(grey) },
+    mask: { on: even(hex(layer.look.kept)), off: even(grey) },
+  }
   if (layer.groups && !layer.reduced) {
-    const { least, most } = (found.range = rangeOf(layer.scores))
-    const tint = Uint32Array.from(layer.scores, v => magnitude[level(most > least ? (v - least) / (most - least) : 1)])
+    const { least, most } = (colours.range = rangeOf(layer.scores))
+    const tint = Uint32Array.from(
+      layer.scores,
+      v => magnitude[level(most > least ? (v - least) / (most - least) : 1)],
+    )
     const on = new Uint32Array(cells)
     for (let cell = 0; cell < cells; cell++) on[cell] = tint[mask.slot(mask.group(cell))]
-    found.scores = { on, off: on.map(colour => blend(colour, grey, 0.75)) }
+    colours.scores = { on, off: on.map(colour => blend(colour, grey, 0.75)) }
   }
-  return found
+  return colours
 }
 
 const MANY = 200
 
-// The scores between which colours run: the lowest finite one, and the highest or, of many, the one that 1 in 200 exceeds.
+// The scores of the first and the last colour: the lowest finite one, and the highest or, of more
+// than MANY, the one that 1 in 200 exceeds.
 function rangeOf(scores) {
   const step = Math.ceil(scores.length / 65536)
   const sample = scores.filter((score, n) => n % step === 0 && Number.isFinite(score)).sort()
-  const least = scores.reduce((low, score) => (score < low && Number.isFinite(score) ? score : low), Infinity)
-  const most = sample[scores.length > MANY ? Math.floor(0.995 * (sample.length - 1)) : sample.length - 1] ?? 1
+  const least = scores.reduce(
+    (low, score) => (score < low && Number.isFinite(score) ? score : low),
+    Infinity,
+  )
+  const most =
+    sample[scores.length > MANY ? Math.floor(0.995 * (sample.length - 1)) : sample.length - 1] ?? 1
   const clipped = scores.some(score => score > most)
   return { least: Number.isFinite(least) ? least : 0, most, clipped }
 }
 
-// Do values lie beyond the limits of the colours? [below, above]; values rounded for the transfer are not.
+// Do values lie beyond the limits of the colours? [below, above]; values rounded for the transfer
+// are not.
 function beyond({ values, valuesScale, limit, reduced }) {
   if (reduced) return [false, false]
   const edge = (1.001 * limit) / valuesScale[0]
   return [values.some(value => value < -edge), values.some(value => value > edge)]
 }
 
-// For each pixel of an axis, the cell it shows, -1 in gaps. starts: in cells; scale: pixels per cell; from: first pixel, in pixels.
-function table(starts, scale, from, length) {
-  const found = new Int32Array(length).fill(-1)
+// For each pixel of an axis, the cell it shows, -1 in gaps. starts: in cells; scale: pixels per
+// cell; from: first pixel, in pixels.
+function cellsOfPixels(starts, scale, from, length) {
+  const cells = new Int32Array(length).fill(-1)
   for (let cell = 0; cell < starts.length; cell++) {
     const next = cell + 1 < starts.length ? starts[cell + 1] : starts[cell] + 1
     const gap = (next - starts[cell] - 1) * scale
     const first = Math.round(starts[cell] * scale - from)
     if (first >= length) break
     const border = Math.round(next * scale - from)
-    const end = gap < 0.75 ? border : Math.min(border - 1, Math.round((starts[cell] + 1) * scale - from))
-    if (end > 0) found.fill(cell, Math.max(0, first), Math.min(length, Math.max(end, first)))
+    const end =
+      gap < 0.75 ? border : Math.min(border - 1, Math.round((starts[cell] + 1) * scale - from))
+    if (end > 0) cells.fill(cell, Math.max(0, first), Math.min(length, Math.max(end, first)))
   }
-  return found
+  return cells
 }
 
-// The same for a window's rows or columns, all of one size and side by side; -2 where a line ends a kernel or a group.
-function windowTable(lines, first, scale, from, length) {
-  const found = new Int32Array(length).fill(-1)
+// The same for a window's rows or columns, all of one size and side by side; -2 where a line ends a
+// kernel or a group.
+function windowCellsOfPixels(lines, first, scale, from, length) {
+  const cells = new Int32Array(length).fill(-1)
   const border = cell => Math.round((first + cell) * scale - from)
   for (let cell = 0; cell <= lines.length; cell++) {
     const [start, end] = [Math.max(0, border(cell)), Math.min(length, border(cell + 1))]
     if (start >= length) break
     if (end <= start) continue
-    found.fill(cell, start, end)
-    if (lines[cell] && scale >= LINES_FROM && border(cell + 1) === end) found[end - 1] = -2
+    cells.fill(cell, start, end)
+    if (lines[cell] && scale >= LINES_FROM && border(cell + 1) === end) cells[end - 1] = -2
   }
-  return found
+  return cells
 }
 
-// One frame. out: one 32-bit pixel each; ink: the kept and pruned colours; hatch: period in pixels, 0 for none; line, thick: its lines.
+// One frame. out: one 32-bit pixel each; ink: the kept and pruned colours; hatch: period in pixels,
+// 0 for none; line, thick: its lines.
 function paint(mask, ink, xs, ys, out, hatch, line, thick) {
   if (mask.layer.reduced) return paintReduced(mask, ink, xs, ys, out)
   const { bar, removed } = mask
@@ -108,7 +135,8 @@ function blend(from, to, share) {
   if (share <= 0) return from
   if (share >= 1) return to
   const part = Math.round(256 * share)
-  const both = (mask, shift) => (((from >>> shift) & mask) * (256 - part) + ((to >>> shift) & mask) * part) / 256
+  const both = (mask, shift) =>
+    (((from >>> shift) & mask) * (256 - part) + ((to >>> shift) & mask) * part) / 256
   const outer = both(0xff00ff, 0) & 0xff00ff
   return (((both(0xff, 24) & 0xff) << 24) | outer | ((both(0xff, 8) & 0xff) << 8)) >>> 0
 }
@@ -126,7 +154,8 @@ function paintReduced(mask, ink, xs, ys, out) {
       for (let x = 0; x < width; x++) {
         if (xs[x] !== last) {
           last = xs[x]
-          colour = last < 0 ? 0 : blend(ink.off[row + last], ink.on[row + last], mask.share(row + last))
+          colour =
+            last < 0 ? 0 : blend(ink.off[row + last], ink.on[row + last], mask.share(row + last))
         }
         out[start + x] = colour
       }
@@ -144,7 +173,8 @@ function paintWindow(mask, ink, xs, ys, out, hatch, line) {
     const start = y * width
     if (ys[y] === -1 || left < 0) continue
     if (ys[y] === -2) out.fill(0, start + left, start + right)
-    else if (!hatch && y && ys[y] === ys[y - 1]) out.copyWithin(start + left, start - width + left, start - width + right)
+    else if (!hatch && y && ys[y] === ys[y - 1])
+      out.copyWithin(start + left, start - width + left, start - width + right)
     else {
       const row = ys[y] * mask.cols
       for (let x = left; x < right; x++) {
@@ -161,11 +191,13 @@ function paintWindow(mask, ink, xs, ys, out, hatch, line) {
 function hatchOf(mask, sx, sy) {
   const piece = Math.min(mask.piece[0] * sy, mask.piece[1] * sx)
   const small = Math.min(sx, sy)
-  return small >= HATCH_FROM.cell || piece >= HATCH_FROM.piece ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
+  return small >= HATCH_FROM.cell || piece >= HATCH_FROM.piece
+    ? Math.max(5, Math.round(Math.min(10, small / 2)))
+    : 0
 }
 
-// A canvas that shows one picture of the mask. Where cells are smaller than pixels, each pixel is the mean of several; while
-// something moves (quick), of one.
+// A canvas that shows one picture of the mask. Where cells are smaller than pixels, each pixel is
+// the mean of several; while something moves (quick), of one.
 class Picture {
   constructor(canvas) {
     this.canvas = canvas
@@ -173,7 +205,8 @@ class Picture {
     this.scratch = document.createElement("canvas")
   }
 
-  // view: { x, y: first cell unit shown, sx, sy: pixels per cell }; near: the mask of a window, drawn over it
+  // view: { x, y: first cell unit shown, sx, sy: pixels per cell }; near: the mask of a window,
+  // drawn over it
   place(mask, view, width, height, near = null) {
     const small = Math.min(view.sx, view.sy)
     this.times = small >= 1 ? 1 : Math.min(3, Math.ceil(1 / small))
@@ -189,21 +222,22 @@ class Picture {
     const { rowLine, colLine } = near.layer
     const [sx, sy] = [view.sx / across, view.sy / down]
     return {
-      xs: windowTable(colLine, near.from[1], sx, view.x * view.sx, this.canvas.width),
-      ys: windowTable(rowLine, near.from[0], sy, view.y * view.sy, this.canvas.height),
+      xs: windowCellsOfPixels(colLine, near.from[1], sx, view.x * view.sx, this.canvas.width),
+      ys: windowCellsOfPixels(rowLine, near.from[0], sy, view.y * view.sy, this.canvas.height),
       hatch: hatchOf(near, sx, sy),
     }
   }
 
-  // Which cells the pixels show, and the pixels, at `times` the size; the pixels of `old` are used again where they fit.
+  // Which cells the pixels show, and the pixels, at `times` the size; the pixels of `old` are used
+  // again where they fit.
   grid(mask, view, times, old) {
     const { rowAt, colAt } = mask.layer
     const [width, height] = [this.canvas.width * times, this.canvas.height * times]
     const same = old?.image.width === width && old?.image.height === height
     const image = same ? old.image : this.context.createImageData(width, height)
     return {
-      xs: table(colAt, view.sx * times, view.x * view.sx * times, width),
-      ys: table(rowAt, view.sy * times, view.y * view.sy * times, height),
+      xs: cellsOfPixels(colAt, view.sx * times, view.x * view.sx * times, width),
+      ys: cellsOfPixels(rowAt, view.sy * times, view.y * view.sy * times, height),
       image,
       pixels: new Uint32Array(image.data.buffer),
     }
@@ -215,10 +249,12 @@ class Picture {
     const times = quick ? 1 : this.times
     const line = hex(mask.layer.look.mark)
     paint(mask, ink, xs, ys, pixels, this.hatch * times, line, times)
-    if (near && this.near && times === 1) paintWindow(near, nearInk, this.near.xs, this.near.ys, pixels, this.near.hatch, line)
+    if (near && this.near && times === 1)
+      paintWindow(near, nearInk, this.near.xs, this.near.ys, pixels, this.near.hatch, line)
     if (times === 1) return this.context.putImageData(image, 0, 0)
     const { width, height } = image
-    if (this.scratch.width !== width || this.scratch.height !== height) Object.assign(this.scratch, { width, height })
+    if (this.scratch.width !== width || this.scratch.height !== height)
+      Object.assign(this.scratch, { width, height })
     this.scratch.getContext("2d").putImageData(image, 0, 0)
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height)
     this.context.drawImage(this.scratch, 0, 0, this.canvas.width, this.canvas.height)

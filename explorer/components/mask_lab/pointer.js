@@ -1,6 +1,8 @@
 // Pointer, wheel and keys on the stage.
 
+// Pixels that the pointer moves before a click becomes a drag.
 const DRAG_FROM = 4
+// Milliseconds between two wheel events of one gesture, at most.
 const WHEEL_PAUSE = 350
 
 let lastWheelElsewhere = 0
@@ -19,7 +21,7 @@ function listenToStage(lab) {
     if (!lab.mask) return
     if (grip) return drag(event)
     const spot = stage.spot(event)
-    if (spot) lab.point(stage.cellAt(lab.eye, spot))
+    if (spot) lab.point(stage.cellAt(lab.topMask, spot))
   }
   function drag(event) {
     const [dx, dy] = [event.clientX - grip.x, event.clientY - grip.y]
@@ -34,7 +36,7 @@ function listenToStage(lab) {
     grip = null
     element.classList.remove("panning")
     if (!ended || ended.moved) return
-    const cell = stage.cellAt(lab.eye, ended.spot)
+    const cell = stage.cellAt(lab.topMask, ended.spot)
     if (cell === null) return
     lab.point(cell)
     if (event.shiftKey) lab.select(cell)
@@ -47,25 +49,28 @@ function listenToStage(lab) {
   listenToMap(lab)
 }
 
-// The wheel zooms. The page scrolls if the gesture began outside the picture or nothing can be zoomed.
+// The wheel zooms. The page scrolls if the gesture began outside the picture or nothing can be
+// zoomed.
 function listenToWheel(lab) {
   const { stage } = lab
   const { signal } = lab.ended
   let lastHere = 0
-  addEventListener("wheel", event => event.composedPath().includes(stage.element) || (lastWheelElsewhere = event.timeStamp), {
-    passive: true,
-    capture: true,
-    signal,
-  })
+  const elsewhere = event => {
+    if (!event.composedPath().includes(stage.element)) lastWheelElsewhere = event.timeStamp
+  }
+  addEventListener("wheel", elsewhere, { passive: true, capture: true, signal })
   stage.element.addEventListener(
     "wheel",
     event => {
       const going = event.timeStamp - lastHere < WHEEL_PAUSE
       const passing = event.timeStamp - lastWheelElsewhere < WHEEL_PAUSE && !going
       const spot = stage.spot(event)
-      if (!spot || !lab.mask || (passing && !event.ctrlKey)) return void (lastWheelElsewhere = event.timeStamp)
+      if (!spot || !lab.mask || (passing && !event.ctrlKey))
+        return void (lastWheelElsewhere = event.timeStamp)
+      const turn = Math.max(-100, Math.min(100, event.deltaY))
+      const zoomed = lab.zoom(Math.exp(-turn / 300), spot)
       // At the zoom limit, the rest of the gesture does not scroll the page.
-      if (lab.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY)) / 300), spot) || event.ctrlKey || going) {
+      if (zoomed || event.ctrlKey || going) {
         lastHere = event.timeStamp
         event.preventDefault()
       }
@@ -113,9 +118,11 @@ function actOfKey(lab, event) {
   if (STEPS[key]) {
     const [down, right] = STEPS[key]
     if (!event.shiftKey) return () => step(lab, down, right)
-    return () => (stage.move(mask, (-right * stage.width) / 5, (-down * stage.height) / 5), lab.frame(true))
+    return () => {
+      stage.move(mask, (-right * stage.width) / 5, (-down * stage.height) / 5)
+      lab.frame(true)
+    }
   }
-  const here = lab.cell === null ? null : lab.cell
   const acts = {
     "+": () => lab.zoom(1.5, middle(lab)),
     "=": () => lab.zoom(1.5, middle(lab)),
@@ -123,10 +130,11 @@ function actOfKey(lab, event) {
     0: () => lab.zoom(0),
     Escape: () => lab.point(null),
   }
-  if (here !== null) {
+  const { cell } = lab
+  if (cell !== null) {
     const flip = () => {
-      const changed = event.shiftKey ? lab.select(here) : lab.flip(here)
-      if (changed) lab.point(here, true)
+      const changed = event.shiftKey ? lab.select(cell) : lab.flip(cell)
+      if (changed) lab.point(cell, true)
     }
     Object.assign(acts, { Enter: flip, " ": flip })
   }
@@ -136,25 +144,33 @@ function actOfKey(lab, event) {
 // Zooming by key keeps the selected cell in view.
 function middle(lab) {
   if (lab.cell === null) return undefined
-  const [x, y, w, h] = lab.stage.box(lab.eye, Math.floor(lab.cell / lab.eye.cols), lab.cell % lab.eye.cols)
+  const [x, y, w, h] = lab.stage.box(
+    lab.topMask,
+    Math.floor(lab.cell / lab.topMask.cols),
+    lab.cell % lab.topMask.cols,
+  )
   return [x + w / 2, y + h / 2]
 }
 
 function step(lab, down, right) {
-  const { eye, mask, stage } = lab
+  const { topMask, mask, stage } = lab
   const within = (at, count) => Math.max(0, Math.min(count - 1, at))
   const start = lab.cell ?? firstInSight(lab)
   const still = lab.cell === null
-  const row = within(Math.floor(start / eye.cols) + (still ? 0 : down), eye.rows)
-  const col = within((start % eye.cols) + (still ? 0 : right), eye.cols)
-  const cell = row * eye.cols + col
-  stage.reveal(mask, eye, cell)
+  const row = within(Math.floor(start / topMask.cols) + (still ? 0 : down), topMask.rows)
+  const col = within((start % topMask.cols) + (still ? 0 : right), topMask.cols)
+  const cell = row * topMask.cols + col
+  stage.reveal(mask, topMask, cell)
   lab.point(cell, true)
 }
 
 // Where the arrow keys start: in the corner of the visible part.
-function firstInSight({ eye, stage }) {
+function firstInSight({ topMask, stage }) {
   const { view } = stage
-  const first = (at, from) => Math.max(0, at.findIndex(each => each >= from - 1e-6))
-  return first(eye.layer.rowAt, view.y) * eye.cols + first(eye.layer.colAt, view.x)
+  const first = (at, from) =>
+    Math.max(
+      0,
+      at.findIndex(each => each >= from - 1e-6),
+    )
+  return first(topMask.layer.rowAt, view.y) * topMask.cols + first(topMask.layer.colAt, view.x)
 }

@@ -23,10 +23,10 @@ COUNTED = 1 << 24
 FEW = 16
 WORKERS = min(2, os.cpu_count() or 1)
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def parallel_map(call: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+def parallel_map(call: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[Value]:
     """`map` on WORKERS threads: numpy sorts, copies and compares without the interpreter lock."""
     with ThreadPoolExecutor(WORKERS) as pool:
         yield from pool.map(call, items)

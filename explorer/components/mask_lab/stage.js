@@ -1,16 +1,19 @@
 // Where things are on the screen: fit, zoom, pan, the cell under the pointer, the minimap.
 
+// All sizes are in CSS pixels.
 const MOST_HEIGHT = 560
+// A cell before and after zooming in.
 const LARGEST_CELL = 30
+const CLOSEST_CELL = 56
 // Pictures are side by side where each can be so wide, with the gap between two of them.
 const LEAST_PANEL = 140
 const GAP = 12
-const CLOSEST_CELL = 56
 const LEAST_SIDE = 64
 // The least height of pictures that can be zoomed, also for long, flat layers.
 const LEAST_HEIGHT = { flat: 96, deep: 240 }
 const MAP_SIDE = 130
-// A frame is at most WIDEST times as wide as its picture, so that a narrow strip has no empty space around it.
+// A frame is at most WIDEST times as wide as its picture, so that a narrow strip has no empty space
+// around it.
 const WIDEST = 2
 const LEAST_WIDTH = 200
 
@@ -18,7 +21,9 @@ class Stage {
   constructor(element, view) {
     this.element = element
     this.figures = [...element.querySelectorAll("figure")]
-    this.pictures = new Map(this.figures.map(figure => [figure.dataset.show, new Picture(figure.querySelector(".ink"))]))
+    this.pictures = new Map(
+      this.figures.map(figure => [figure.dataset.show, new Picture(figure.querySelector(".ink"))]),
+    )
     this.map = new Picture(element.querySelector(".map"))
     this.view = view
     // The mask of the window that is drawn over a reduced picture, and its colours.
@@ -39,7 +44,10 @@ class Stage {
   fit(mask) {
     const figures = this.shown()
     const room = this.element.clientWidth
-    const columns = Math.max(1, Math.min(figures.length, Math.floor((room + GAP) / (LEAST_PANEL + GAP))))
+    const columns = Math.max(
+      1,
+      Math.min(figures.length, Math.floor((room + GAP) / (LEAST_PANEL + GAP))),
+    )
     this.element.style.setProperty("--panels", columns)
     const { rowAt, colAt } = mask.layer
     const [wide, high] = [colAt[colAt.length - 1] + 1, rowAt[rowAt.length - 1] + 1]
@@ -49,7 +57,9 @@ class Stage {
     const across = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / wide))
     const down = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / high))
     const strip = !this.deep && WIDEST * wide * across < 0.6 * most
-    const width = strip ? Math.min(most, Math.max(LEAST_WIDTH, Math.round(WIDEST * wide * across))) : most
+    const width = strip
+      ? Math.min(most, Math.max(LEAST_WIDTH, Math.round(WIDEST * wide * across)))
+      : most
     this.element.style.setProperty("--panel", strip ? `${width + 2}px` : "1fr")
     const least = this.deep ? LEAST_HEIGHT.deep : LEAST_HEIGHT.flat
     const height = Math.round(Math.max(least, Math.min(MOST_HEIGHT, high * down + 8)))
@@ -68,10 +78,12 @@ class Stage {
     view.zoom = Math.max(1, Math.min(Math.max(1, most), view.zoom))
     view.sx = this.fitX * view.zoom
     view.sy = this.fitY * view.zoom
-    const within = (at, total, seen) => (seen >= total ? (total - seen) / 2 : Math.max(0, Math.min(total - seen, at)))
+    const within = (at, total, seen) =>
+      seen >= total ? (total - seen) / 2 : Math.max(0, Math.min(total - seen, at))
     view.x = within(view.x, this.wide, this.width / view.sx)
     view.y = within(view.y, this.high, this.height / view.sy)
-    for (const figure of this.shown()) this.pictures.get(figure.dataset.show).place(mask, view, this.width, this.height, this.near)
+    for (const figure of this.shown())
+      this.pictures.get(figure.dataset.show).place(mask, view, this.width, this.height, this.near)
     this.placeMap(mask)
   }
 
@@ -80,10 +92,17 @@ class Stage {
     canvas.hidden = this.view.zoom <= 1 || seesAll(this)
     if (canvas.hidden) return
     const scale = Math.min(MAP_SIDE / this.wide, MAP_SIDE / this.high)
-    const [w, h] = [Math.max(24, this.wide * scale), Math.max(24, this.high * scale)].map(Math.round)
+    const [w, h] = [Math.max(24, this.wide * scale), Math.max(24, this.high * scale)].map(
+      Math.round,
+    )
     canvas.style.width = `${w}px`
     canvas.style.height = `${h}px`
-    this.map.place(mask, { x: 0, y: 0, sx: (w / this.wide) * this.dpr, sy: (h / this.high) * this.dpr }, w * this.dpr, h * this.dpr)
+    this.map.place(
+      mask,
+      { x: 0, y: 0, sx: (w / this.wide) * this.dpr, sy: (h / this.high) * this.dpr },
+      w * this.dpr,
+      h * this.dpr,
+    )
   }
 
   zoom(mask, factor, at) {
@@ -125,7 +144,8 @@ class Stage {
     const { view } = this
     const { rowAt, colAt } = shown.layer
     const [x, y] = [colAt[cell % shown.cols], rowAt[Math.floor(cell / shown.cols)]]
-    const nearest = (from, seen, at, side) => (at < from ? at : at + side > from + seen ? at + side - seen : from)
+    const nearest = (from, seen, at, side) =>
+      at < from ? at : at + side > from + seen ? at + side - seen : from
     view.x = nearest(view.x, this.width / view.sx, x, shown.side[1])
     view.y = nearest(view.y, this.height / view.sy, y, shown.side[0])
     this.place(mask)
@@ -142,8 +162,16 @@ class Stage {
     const { context, canvas } = this.map
     const { x, y, sx, sy } = this.view
     const [kx, ky] = [canvas.width / this.wide, canvas.height / this.high]
-    const box = [Math.max(0, x) * kx, Math.max(0, y) * ky, Math.min(this.wide, this.width / sx) * kx, Math.min(this.high, this.height / sy) * ky]
-    for (const [colour, line] of [["#ffffff", 4], [mask.layer.look.chosen, 2]]) {
+    const box = [
+      Math.max(0, x) * kx,
+      Math.max(0, y) * ky,
+      Math.min(this.wide, this.width / sx) * kx,
+      Math.min(this.high, this.height / sy) * ky,
+    ]
+    for (const [colour, line] of [
+      ["#ffffff", 4],
+      [mask.layer.look.chosen, 2],
+    ]) {
       Object.assign(context, { strokeStyle: colour, lineWidth: line })
       context.strokeRect(...box)
     }
@@ -157,8 +185,10 @@ class Stage {
       Object.assign(canvas, { width: this.width, height: this.height })
       const context = canvas.getContext("2d")
       if (this.near) frame(this, context)
-      if (selected !== null && shown.editable) outline(this, context, shown, selected, mask.layer.look.chosen, 2)
-      if (cell !== null && shown.editable) outline(this, context, shown, shown.group(cell), "#000000", 1.5)
+      if (selected !== null && shown.editable)
+        outline(this, context, shown, selected, mask.layer.look.chosen, 2)
+      if (cell !== null && shown.editable)
+        outline(this, context, shown, shown.group(cell), "#000000", 1.5)
       if (cell !== null) ring(this, context, shown, cell)
       for (const [group, keep] of mask.edits) mark(this, context, shown, group, keep)
     }
@@ -172,5 +202,7 @@ class Stage {
 }
 
 function seesAll(stage) {
-  return stage.view.sx * stage.wide <= stage.width + 1 && stage.view.sy * stage.high <= stage.height + 1
+  return (
+    stage.view.sx * stage.wide <= stage.width + 1 && stage.view.sy * stage.high <= stage.height + 1
+  )
 }

@@ -5,14 +5,17 @@ const number = x => (x === 0 ? "0" : Number(x.toPrecision(4)).toString().replace
 function sentence(layer, deep) {
   const [o, i, h, w] = layer.shape
   const { name } = layer
-  const form = h * w === 1 ? worded("a_matrix", { name, o, i }) : worded("a_conv", { name, o, i, h, w })
+  const form =
+    h * w === 1 ? worded("a_matrix", { name, o, i }) : worded("a_conv", { name, o, i, h, w })
   const block = layer.reduced ? [worded(deep ? "a_deep_block" : "a_block", cellWords(layer))] : []
   const edit = layer.groups && (deep || !layer.reduced)
   return [form, ...block, worded(edit ? "arrows_edit" : "arrows")].join(" ")
 }
 
-// What the rows and columns of the picture are: a matrix has outputs and inputs, a convolution filters and channels.
-const names = layer => (/^(linear|attention)/.test(layer.kind) ? ["output", "input"] : ["filter", "channel"])
+// What the rows and columns of the picture are: a matrix has outputs and inputs, a convolution
+// filters and channels.
+const names = layer =>
+  /^(linear|attention)/.test(layer.kind) ? ["output", "input"] : ["filter", "channel"]
 
 // How much a cell of a reduced layer stands for.
 function cellWords(layer) {
@@ -34,7 +37,10 @@ function head(layer, [o, i]) {
   if (!heads) return []
   if (kind === "attention_out") return [pair("head_at", { n: Math.floor((i * heads) / shape[1]) })]
   const size = shape[0] / (kind === "attention_in" ? 3 : 1)
-  const key = kind === "attention_in" ? ["head_query", "head_key", "head_value"][Math.floor(o / size)] : "head_at"
+  const key =
+    kind === "attention_in"
+      ? ["head_query", "head_key", "head_value"][Math.floor(o / size)]
+      : "head_at"
   return [pair(key, { n: Math.floor(((o % size) * heads) / size) })]
 }
 
@@ -44,21 +50,32 @@ function facts(mask, cell) {
   if (layer.reduced) return blockFacts(mask, cell, Math.floor(cell / mask.cols), cell % mask.cols)
   const [row, col] = mask.weightAt(cell)
   const [, , h, w] = layer.shape
-  const kernel = h * w > 1 ? [pair("row_at", { n: row % h }), pair("column_at", { n: col % w })] : []
+  const kernel =
+    h * w > 1 ? [pair("row_at", { n: row % h }), pair("column_at", { n: col % w })] : []
   const at = [Math.floor(row / h), Math.floor(col / w)]
-  const found = [...names(layer).map((name, axis) => pair(`${name}_at`, { n: at[axis] })), ...kernel, ...head(layer, at)]
-  found.push(pair("weight", { number: number(layer.values[cell] * layer.valuesScale[0]) }))
-  if (!layer.groups) return found
+  const pairs = [
+    ...names(layer).map((name, axis) => pair(`${name}_at`, { n: at[axis] })),
+    ...kernel,
+    ...head(layer, at),
+  ]
+  pairs.push(pair("weight", { number: number(layer.values[cell] * layer.valuesScale[0]) }))
+  if (!layer.groups) return pairs
   const group = mask.group(cell)
   const place = mask.place(group)
-  const score = pair("score", { number: number(layer.scores[mask.slot(group)] * layer.scoresScale[0]) })
-  const ranks = { place: whole(place + 1), groups: whole(layer.groups), scope: whole(Math.floor(group / layer.groups)) }
+  const score = pair("score", {
+    number: number(layer.scores[mask.slot(group)] * layer.scoresScale[0]),
+  })
+  const ranks = {
+    place: whole(place + 1),
+    groups: whole(layer.groups),
+    scope: whole(Math.floor(group / layer.groups)),
+  }
   const rank = pair(layer.scopes > 1 ? "rank_in" : "rank", ranks)
-  return [...found, score, rank, ["", state(mask, group)], fate(mask, group, place)]
+  return [...pairs, score, rank, ["", state(mask, group)], removalAt(mask, group, place)]
 }
 
 // The ratio from which the group is removed, without the edit by hand.
-function fate(mask, group, place) {
+function removalAt(mask, group, place) {
   const { layer } = mask
   const from = mask.removedAt(place)
   const share = layer.keepOf !== null ? layer.label : from === null ? null : percent(from, 2)
@@ -76,11 +93,14 @@ function state(mask, group) {
 function blockFacts(mask, cell, row, col) {
   const { layer } = mask
   const [down, across] = layer.factors
-  const run = (start, step, end) => (step > 1 ? worded("run", { first: start, last: Math.min(end, start + step) - 1 }) : start)
+  const run = (start, step, end) =>
+    step > 1 ? worded("run", { first: start, last: Math.min(end, start + step) - 1 }) : start
   const runs = [run(row * down, down, layer.shape[0]), run(col * across, across, layer.shape[1])]
-  const found = names(layer).map((name, axis) => pair(`${name}s_at`, { run: runs[axis] }))
-  found.push(pair("mean", { number: number((layer.values[cell] / 255) * layer.limit) }))
-  return layer.groups ? [...found, pair("kept_about", { share: percent(mask.share(cell), 0) })] : found
+  const pairs = names(layer).map((name, axis) => pair(`${name}s_at`, { run: runs[axis] }))
+  pairs.push(pair("mean", { number: number((layer.values[cell] / 255) * layer.limit) }))
+  return layer.groups
+    ? [...pairs, pair("kept_about", { share: percent(mask.share(cell), 0) })]
+    : pairs
 }
 
 // held: the ratio would remove the last groups too.
@@ -89,12 +109,15 @@ function countWords(mask, held) {
   const count = mask.edits.size
   const unknown = [...mask.edits.keys()].some(group => mask.place(group) === undefined)
   const single = mask.layer.size === 1
-  const found = single ? [] : [worded("count_groups", { removed: whole(removed), groups: whole(groups) })]
+  const parts = single
+    ? []
+    : [worded("count_groups", { removed: whole(removed), groups: whole(groups) })]
   const values = { weights: whole(weights), of: whole(of), share: percent(weights / of) }
-  found.push(worded(single ? "count_weights" : "count_of_groups", values))
-  if (count) found.push(worded(unknown ? "by_hand_unknown" : "by_hand", { n: whole(count) }))
-  if (held || mask.tight.some(rescue => rescue.on)) found.push(worded(mask.layer.scopes > 1 ? "rescued_each" : "rescued"))
-  return found.join(" · ")
+  parts.push(worded(single ? "count_weights" : "count_of_groups", values))
+  if (count) parts.push(worded(unknown ? "by_hand_unknown" : "by_hand", { n: whole(count) }))
+  if (held || mask.tight.some(rescue => rescue.on))
+    parts.push(worded(mask.layer.scopes > 1 ? "rescued_each" : "rescued"))
+  return parts.join(" · ")
 }
 
 // near: the window in which every weight is drawn; asked: a new window is being fetched.
@@ -104,8 +127,14 @@ function noteWords(layer, deep, near, asked) {
   const fetching = asked ? [worded("fetching")] : []
   if (near) {
     const { window } = near.layer
-    const [top, bottom, left, right] = [window[0], window[1] - 1, window[2], window[3] - 1].map(whole)
-    return [worded("near", { ...cell, top, bottom, left, right }), worded("outside", cell), ...fetching].join(" ")
+    const [top, bottom, left, right] = [window[0], window[1] - 1, window[2], window[3] - 1].map(
+      whole,
+    )
+    return [
+      worded("near", { ...cell, top, bottom, left, right }),
+      worded("outside", cell),
+      ...fetching,
+    ].join(" ")
   }
   const more = deep ? (layer.groups ? "deeper_edit" : "deeper") : layer.groups ? "too_large" : null
   const how = asked || !more ? fetching : [worded(more)]

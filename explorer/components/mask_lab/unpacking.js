@@ -1,9 +1,10 @@
-// Bytes -> a layer: the head's fields and its parts as typed arrays. The layout is wire.py's.
+// Bytes -> a layer: the head's fields and its parts as typed arrays. packing.py has the layout.
 
 const KINDS = { u1: Uint8Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f2: Uint16Array }
 
 let halfTable = null
 
+// The number that 16 bits stand for (IEEE 754 binary16).
 function half(bits) {
   const sign = bits & 0x8000 ? -1 : 1
   const exponent = (bits >> 10) & 31
@@ -36,22 +37,34 @@ function decode(bytes) {
   return head
 }
 
-// The layers on this page, by content: the bytes come once, in an element of their own; the views refer to them.
+// What the labs of this page share. known: layers by id; their bytes come once, in an element of
+// their own, and the views refer to them. holders: the elements that brought each.
 function layers() {
-  globalThis.pruningMaskLab ??= { known: new Map(), holders: new Map(), waiting: new Set(), details: new Map(), histories: new Map(), views: new Map() }
+  globalThis.pruningMaskLab ??= {
+    known: new Map(),
+    holders: new Map(),
+    waiting: new Set(),
+    details: new Map(),
+    histories: new Map(),
+    views: new Map(),
+  }
   return globalThis.pruningMaskLab
 }
 
-// Where single weights of a reduced layer come from. from: the element that brings them; ask(window) requests them; when they are stored in `window`, the functions in `waiting` are called.
+// Where single weights of a reduced layer come from. from: the element that brings them;
+// ask(window) requests them; when they are stored in `window`, the functions in `waiting` are
+// called.
 function detailOf(id) {
   const { details } = layers()
   if (!details.has(id)) details.set(id, { from: null, ask: null, window: null, waiting: new Set() })
   return details.get(id)
 }
 
-// What the lab with that key shows: the choice of pictures, the place and zoom, and the cells that these fit. It outlives the lab, so it is the same after another page.
+// What the lab with that key shows: the choice of pictures, the place and zoom, and the cells that
+// these fit. It outlives the lab, so it is the same after another page.
 function viewOf(key) {
   const { views } = layers()
-  if (!views.has(key)) views.set(key, { picked: null, cells: "", place: { x: 0, y: 0, zoom: 1, sx: 1, sy: 1 } })
+  if (!views.has(key))
+    views.set(key, { picked: null, cells: "", place: { x: 0, y: 0, zoom: 1, sx: 1, sy: 1 } })
   return views.get(key)
 }

@@ -1,4 +1,5 @@
-// Draws nothing: asks Python for the weights that a lab zooms to, and passes them on when they arrive.
+// Draws nothing: asks Python for the weights that a lab zooms to, and passes them on when they
+// arrive.
 
 const shown = new WeakMap()
 

@@ -1,11 +1,14 @@
 // The map. Python passes the chosen layer; a click or the arrow keys choose another.
 
+// Milliseconds after an arrow key before the choice is sent.
 const REST = 180
+// Milliseconds in which an older choice from Python does not replace the user's.
 const TRUST = 5000
 
 const maps = new WeakMap()
 
-// The blocks that are open, by map and network. They outlive the map, so they are the same after another page.
+// The blocks that are open, by map and network. They outlive the map, so they are the same after
+// another page.
 function openedOf(key, text) {
   const known = (globalThis.pruningNetMap ??= new Map())
   const of = `${key} ${text}`
@@ -25,14 +28,18 @@ class NetMap {
     this.pending = null
     this.context = document.createElement("canvas").getContext("2d")
     this.widths = new Map()
-    this.measure = text => this.widths.get(text) ?? this.widths.set(text, this.context.measureText(text).width).get(text)
+    this.measure = text =>
+      this.widths.get(text) ?? this.widths.set(text, this.context.measureText(text).width).get(text)
     this.watch = new ResizeObserver(() => this.frame.clientWidth !== this.wide && this.render())
     this.watch.observe(this.frame)
     this.svg.onclick = event => this.clicked(event)
     this.svg.onkeydown = event => this.pressed(event)
-    this.svg.onpointerover = event => this.point(event.target.closest("[data-id]")?.dataset.id ?? null)
+    this.svg.onpointerover = event =>
+      this.point(event.target.closest("[data-id]")?.dataset.id ?? null)
     this.svg.onpointerleave = () => this.point(null)
-    this.svg.addEventListener("focusin", event => this.focused(event.target.closest("[data-id]")?.dataset.id))
+    this.svg.addEventListener("focusin", event =>
+      this.focused(event.target.closest("[data-id]")?.dataset.id),
+    )
     this.svg.addEventListener("focusout", () => requestAnimationFrame(() => this.say()))
   }
 
@@ -47,16 +54,27 @@ class NetMap {
       this.pending = this.focus = null
       this.legend()
     }
-    Object.assign(this, { kept: data.kept, hurts: data.hurts, outputs: data.outputs, cutAt: data.cutAt, value: data.value })
+    Object.assign(this, {
+      kept: data.kept,
+      hurts: data.hurts,
+      outputs: data.outputs,
+      cutAt: data.cutAt,
+      value: data.value,
+    })
     this.worst = Math.max(0, ...(data.hurts ?? []))
-    const waits = this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
+    const waits =
+      this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
     if (!waits) {
       if (data.chosen !== this.chosen) this.focus = data.chosen
       this.chosen = data.chosen
       this.pending = null
     }
     this.find(".marks").hidden = !this.worst
-    this.find(".marks b").textContent = worded("hurts", { value: this.value.label, cut: this.cutAt, lost: points(this.worst, this.value) })
+    this.find(".marks b").textContent = worded("hurts", {
+      value: this.value.label,
+      cut: this.cutAt,
+      lost: points(this.worst, this.value),
+    })
     this.render()
   }
 
@@ -74,7 +92,9 @@ class NetMap {
 
   clicked(event) {
     const { clientX, clientY } = event
-    const target = event.target.closest("[data-id], [data-close]") ?? this.svg.getRootNode().elementFromPoint(clientX, clientY)?.closest("[data-id], [data-close]")
+    const target =
+      event.target.closest("[data-id], [data-close]") ??
+      this.svg.getRootNode().elementFromPoint(clientX, clientY)?.closest("[data-id], [data-close]")
     if (target?.dataset.close) this.close(Number(target.dataset.close))
     else if (target) this.act(target.dataset.id)
   }
@@ -124,7 +144,8 @@ class NetMap {
     const all = this.options
     const at = all.indexOf(box)
     const middle = one => one.y + one.h / 2
-    const off = one => Math.abs(middle(one) - middle(box)) * 1000 + Math.abs(one.middle - box.middle)
+    const off = one =>
+      Math.abs(middle(one) - middle(box)) * 1000 + Math.abs(one.middle - box.middle)
     const nearest = list => list.sort((one, other) => off(one) - off(other))[0]
     return {
       ArrowRight: () => all[at + 1],
@@ -168,11 +189,26 @@ class NetMap {
     for (const box of this.seen.boxes) withOutputs(box, this.outputs)
     const layout = laidOut(this.seen, this.network, this.wide, this.measure)
     this.options = this.seen.boxes.filter(box => box.role === "layer" || box.role === "fold")
-    this.options.sort((one, other) => one.line - other.line || one.place - other.place || one.row - other.row)
+    this.options.sort(
+      (one, other) => one.line - other.line || one.place - other.place || one.row - other.row,
+    )
     if (!this.box(this.focus)) this.focus = this.box(this.chosen)?.id ?? this.options[0].id
     const { chosen, focus, kept, hurts, worst, cutAt, value, measure } = this
     const closes = each => this.network.runOf.has(each) && this.opened.has(each) && each !== block
-    this.paint(drawn(this.seen, layout, this.network, { chosen, focus, kept, hurts, worst, cutAt, value, measure, closes }), layout)
+    this.paint(
+      drawn(this.seen, layout, this.network, {
+        chosen,
+        focus,
+        kept,
+        hurts,
+        worst,
+        cutAt,
+        value,
+        measure,
+        closes,
+      }),
+      layout,
+    )
     this.say()
   }
 
@@ -202,8 +238,10 @@ class NetMap {
     const box = this.box(id)
     if (!box) return
     const { frame } = this
-    const aside = box.x < frame.scrollLeft + 12 || box.x + box.w > frame.scrollLeft + frame.clientWidth - 12
-    const outside = box.y < frame.scrollTop + 30 || box.y + 60 > frame.scrollTop + frame.clientHeight
+    const aside =
+      box.x < frame.scrollLeft + 12 || box.x + box.w > frame.scrollLeft + frame.clientWidth - 12
+    const outside =
+      box.y < frame.scrollTop + 30 || box.y + 60 > frame.scrollTop + frame.clientHeight
     if (aside) frame.scrollLeft = box.x - frame.clientWidth / 3
     if (outside) frame.scrollTop = box.y - frame.clientHeight / 3
   }
@@ -220,13 +258,17 @@ class NetMap {
     const { kept, pruned, chosen, hurts } = this.network.look
     const colours = { "--kept": kept, "--pruned": pruned, "--chosen": chosen, "--hurts": hurts }
     for (const [name, colour] of Object.entries(colours)) this.root.style.setProperty(name, colour)
-    const signs = this.network.signs().map(([sign, word]) => `<span><i class="sign">${escaped(sign)}</i>${escaped(word)}</span>`)
+    const signs = this.network
+      .signs()
+      .map(([sign, word]) => `<span><i class="sign">${escaped(sign)}</i>${escaped(word)}</span>`)
     this.find(".signs").innerHTML = signs.join("")
     this.find(".stack").hidden = !this.network.runs.length
   }
 
   box(id) {
-    return id === null || id === undefined ? undefined : this.seen?.boxes.find(box => box.id === id && (box.role === "layer" || box.role === "fold"))
+    return id === null || id === undefined
+      ? undefined
+      : this.seen?.boxes.find(box => box.id === id && (box.role === "layer" || box.role === "fold"))
   }
 
   element(id) {
