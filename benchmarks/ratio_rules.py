@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pruning_core import workspace
+from pruning_core.allocation import STARTING_ALLOCATIONS
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.corrected import STARTS, corrected
+from pruning_core.sensitivity.corrected import corrected
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.types import Ratios
@@ -91,7 +92,7 @@ def ratios_of(plan: Plan, space: Workspace) -> dict[str, Ratios | None]:
     points = tuple(scan_plan(plan, space, (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)))
     measured = list(corrected(plan, space, points))
     ratios = {joint.name: joint.ratios for joint in measured}
-    rows = {name: ratios.get(name) for name in (*STARTS, *SENSITIVITY_RULES)}
+    rows = {name: ratios.get(name) for name in (*STARTING_ALLOCATIONS, *SENSITIVITY_RULES)}
     return rows | {"corrected": measured[-1].ratios}
 
 

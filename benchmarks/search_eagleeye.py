@@ -28,13 +28,13 @@ from pruning_core.search.correlation import (
     trials,
     tuned,
 )
-from pruning_core.search.run import Found, Settings, prepared, search
+from pruning_core.search.run import SearchResult, SearchSettings, prepared, search
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Ratios
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import probe
 
-SETTINGS = Settings("eagleeye", "macs", 0.5, evaluations=200)
+SETTINGS = SearchSettings("eagleeye", "macs", 0.5, evaluations=200)
 SPREAD = 20
 SEEDS = (0, 1, 2)
 SHORT = TrainConfig(epochs=1, lr=0.02, batch_size=128)
@@ -64,7 +64,7 @@ def main() -> None:
     plan = Plan(dataset=options.dataset, granularity="filter", probe=PROBE)
     space = open_workspace(plan.model, plan.dataset)
     *events, found = search(plan, space, SETTINGS, options.out)
-    assert isinstance(found, Found)
+    assert isinstance(found, SearchResult)
     candidates = [event for event in events if isinstance(event, Candidate)]
     print(f"{len(candidates)} candidates, best {found.best.judged.value:.4f}", flush=True)
     _correlation(plan, space, candidates, options.out)
@@ -98,7 +98,7 @@ def _correlation(plan: Plan, space: Workspace, candidates: list[Candidate], out:
         print(f"| {label} | {' | '.join(cells)} |")
 
 
-def _against_uniform(plan: Plan, space: Workspace, found: Found, out: Path) -> None:
+def _against_uniform(plan: Plan, space: Workspace, found: SearchResult, out: Path) -> None:
     """The table of the best candidate and uniform ratios, both fine-tuned."""
     path = out / "tunings.jsonl"
     known = [Tuning(**raw) for raw in _lines(path)]

@@ -30,7 +30,7 @@ from pruning_core.search import search_method
 from pruning_core.search.candidates import Candidate
 from pruning_core.search.correlation import tuned
 from pruning_core.search.evaluate import PlanEvaluate
-from pruning_core.search.run import Settings, prepared
+from pruning_core.search.run import SearchSettings, prepared
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Finished, Ratios, Tuned
@@ -121,7 +121,7 @@ def measured(network: str, left: list[tuple[str, int]], evaluations: int) -> Ite
     data = NETWORKS[network]
     plan = Plan(model=network, dataset=data, granularity="filter", probe=PROBE)
     space = smaller(open_workspace(network, data), IMAGES)
-    ready = prepared(plan, space, Settings("random"))
+    ready = prepared(plan, space, SearchSettings("random"))
     config = replace(CONFIG, epochs=EPOCHS[data])
     chosen: dict[str, Chosen] = {}
     for method, seed in left:

@@ -1,7 +1,7 @@
 """The app: page settings, navigation, side bar. `script/visit.py` calls `show` in every run."""
 
 import json
-from types import ModuleType
+from importlib import import_module
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -9,15 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import metrics
 from explorer.charts.logo import icon
 from explorer.first_paint import STYLE
-from explorer.pages.explore import page as explore
-from explorer.pages.export import page as export
-from explorer.pages.finetune import page as finetune
-from explorer.pages.flows import page as flows
+from explorer.pages import FIRST, LEARN, PAGES
 from explorer.pages.learn import page as learn
-from explorer.pages.methods import page as methods
-from explorer.pages.runs import page as runs
-from explorer.pages.search import page as search
-from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import page_language, sidebar, state
 from explorer.session.access import has_access, require_token
 from explorer.session.admission import show_full, why_full
@@ -27,25 +20,12 @@ from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.turns import turns
 from explorer.session.unavailable import show_unavailable
-from explorer.texts.translate import N_, _
+from explorer.texts.translate import _
 from explorer.training.elsewhere import runs_elsewhere
 from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
 
-PAGES = (
-    (explore, N_("Explore"), "grid_view", "explore"),
-    (sensitivity, N_("Sensitivity"), "monitoring", "sensitivity"),
-    (search, N_("Search"), "manage_search", "search"),
-    (finetune, N_("Fine-tune & compare"), "model_training", "finetune"),
-    (flows, N_("Flows"), "timeline", "flows"),
-    (methods, N_("Methods"), "leaderboard", "methods"),
-    (runs, N_("Runs"), "history", "runs"),
-    (export, N_("Export"), "download", "export"),
-)
-"""Module, title, icon and path of each page."""
-FIRST = "explore"
-"""The name of the first page, which has the address /. The address /explore leads there."""
-LEARN = "learn"
-"""The path of the page that needs no plan."""
+MODULES = {path: import_module(f"explorer.pages.{path}.page") for _title, _icon, path in PAGES}
+"""The module of each page by its path. Its `render(plan, space)` draws the page."""
 
 
 def show() -> None:
@@ -62,9 +42,9 @@ def _show() -> None:
     with show_errors():
         set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
 
-    def page(module: ModuleType, title: str, symbol: str, path: str) -> st.Page:
+    def page(title: str, symbol: str, path: str) -> st.Page:
         return st.Page(
-            lambda: _draw(module, path, choice),
+            lambda: _draw(path, choice),
             title=_(title),
             icon=f":material/{symbol}:",
             url_path=None if path == FIRST else path,  # the first page has the address /
@@ -119,7 +99,7 @@ def _side_bar(page: str) -> Choice:
 
 def _titles() -> dict[str, str]:
     """Path -> title of the pages with a plan."""
-    return {path: _(title) for _module, title, _icon, path in PAGES}
+    return {path: _(title) for title, _icon, path in PAGES}
 
 
 def _nothing() -> None:
@@ -140,7 +120,7 @@ def _learn(pages: dict[str, st.Page]) -> None:
         learn.render(pages)
 
 
-def _draw(module: ModuleType, path: str, choice: Choice) -> None:
+def _draw(path: str, choice: Choice) -> None:
     """Draws a page, or what can be opened instead where the plan's network cannot be opened."""
     with _place(path):
         show_notes(choice.notes)
@@ -148,4 +128,4 @@ def _draw(module: ModuleType, path: str, choice: Choice) -> None:
             show_unavailable(choice.plan)
             return
         with show_errors():
-            module.render(choice.plan, choice.space)
+            MODULES[path].render(choice.plan, choice.space)

@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-ADDRESSES = ("", "sensitivity", "search", "finetune", "flows", "methods", "runs", "export")
-"""The paths of the pages with a side bar; Explore has the empty one."""
-BARE = "learn"
-"""The path of the page without a side bar."""
+from explorer.pages import FIRST, LEARN, PAGES
+
+ADDRESSES = tuple("" if path == FIRST else path for _title, _icon, path in PAGES)
+"""The paths of the pages with a side bar; the first page has the empty one."""
 STYLE = Path(__file__).with_name("page.css")
 SCRIPT = Path(__file__).with_name("first_paint.js")
 """The side bar's place, where a page without one is left."""
@@ -48,8 +48,8 @@ PRELOAD = '<link rel="modulepreload" crossorigin fetchpriority="low" href="./{}"
 def routes() -> list[Route]:
     """One per page."""
     return [
-        Route(f"/{address}", partial(_answer, address == BARE), methods=["GET"])
-        for address in (*ADDRESSES, BARE)
+        Route(f"/{address}", partial(_answer, address == LEARN), methods=["GET"])
+        for address in (*ADDRESSES, LEARN)
     ]
 
 

@@ -17,6 +17,8 @@ from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 Allocate = Callable[[tuple[Layer, ...], GroupScores, float], Ratios]
 LayerCount = Callable[[Layer], int]
 """What a layer contributes to the total, for example its number of weights."""
+STARTING_ALLOCATIONS = ("uniform", "global", "lamp", "erk")
+"""Names of the allocations that searches of ratios begin with: they need no measurement."""
 OUTPUT_LAYER_KEEPS = 0.2
 """The fraction of the output layer that Uniform+ keeps (Gale et al. 2019, arXiv:1902.09574)."""
 

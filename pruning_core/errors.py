@@ -28,8 +28,8 @@ class PruningError(ValueError):
         super().__init__(text if len(text) <= MAX_MESSAGE else f"{text[:half]} … {text[-half:]}")
 
 
-class MeansFailed(PruningError):
-    """What the work needs failed, such as its storage: no fault of what is being measured."""
+class ResourceFailed(PruningError):
+    """Storage or a worker process failed. What is being measured is not the cause."""
 
 
 class DataMissing(PruningError):

@@ -8,8 +8,8 @@ from typing import Any
 from pruning_core.granularity import granularity
 from pruning_core.types import PruningError
 
-Group = tuple[int, int, bool]
-"""Scope, group in its scope, keep?"""
+GroupEdit = tuple[int, int, bool]
+"""Scope, group in its scope, and True = keep."""
 MAX_GROUPS = 2_000
 """The largest number of edited groups in a plan."""
 _RUN = re.compile(r"([kp])(?:(\d{1,9})\.)?(\d{1,9})(?:-(\d{1,9}))?")
@@ -28,7 +28,7 @@ class HandEdits:
 
     layer: str
     granularity: str
-    groups: tuple[Group, ...]
+    groups: tuple[GroupEdit, ...]
 
     def __post_init__(self) -> None:
         granularity(self.granularity)
@@ -54,7 +54,7 @@ def parse_edits(layer: str, name: str, text: str) -> HandEdits:
 
     Raises PruningError for text of another form, and for more than MAX_GROUPS groups.
     """
-    groups: list[Group] = []
+    groups: list[GroupEdit] = []
     for part in filter(None, text.split("_")):
         run = _RUN.fullmatch(part)
         if run is None:
@@ -116,9 +116,9 @@ def _run_text(scope: int, first: int, last: int, keep: bool) -> str:
     return f"{'k' if keep else 'p'}{start}{end}"
 
 
-def _runs(groups: Iterable[Group]) -> Iterator[tuple[int, int, int, bool]]:
+def _runs(groups: Iterable[GroupEdit]) -> Iterator[tuple[int, int, int, bool]]:
     """Scope, first group, last group, keep?: one run for neighbours with the same edit."""
-    run: list[Group] = []
+    run: list[GroupEdit] = []
     for group in groups:
         if run and (group[0], group[1] - 1, group[2]) != run[-1]:
             yield run[0][0], run[0][1], run[-1][1], run[0][2]

@@ -13,7 +13,7 @@ from pruning_core.flows import FlowContext, Share, flow, flow_events
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
-from pruning_core.tied_layers import alone_note, left_alone
+from pruning_core.tied_layers import unequal_couplings, unequal_note
 from pruning_core.training.journal import Journal
 from pruning_core.types import (
     Dataset,
@@ -154,7 +154,7 @@ def tied_note(plan: Plan, space: Workspace) -> str | None:
     resolved = plan.resolve(space)
     if not (resolved.tied and resolved.granularity.ties_layers):
         return None
-    return alone_note(left_alone(resolved.space.tied[0]))
+    return unequal_note(unequal_couplings(resolved.space.tied[0]))
 
 
 def probe_split(plan: Plan, space: Workspace) -> Split:

@@ -92,7 +92,7 @@ class ResolvedPlan:
 
     @cached_property
     def refusals(self) -> dict[str, str]:
-        """Why a layer cannot be pruned so, by layer name."""
+        """Why the granularity or the criterion does not support a layer, by layer name."""
         return prunable(self.space.layers, self.granularity, self.criterion)[1]
 
     @cached_property
@@ -232,7 +232,7 @@ class ResolvedPlan:
     def with_hand_edits(self, groups: GroupScores, masks: Masks) -> Masks:
         """The masks with the groups that the user keeps or prunes by hand, from the start.
 
-        Raises PruningError for a layer that cannot be pruned so and for an unknown group.
+        Raises PruningError for a layer that the plan cannot prune, and for an unknown group.
         """
         known = {x.name: x for x in self.layers if x.name in groups}
         changed = dict(masks)

@@ -8,8 +8,8 @@ from pruning_core.registry import Described, Entry, find
 from pruning_core.types import PruningError
 
 MAX_ROUNDS = 50
-LONGEST = 9
-"""The longest number of rounds that is read, in digits."""
+MAX_DIGITS = 9
+"""Digits of a number of rounds; a longer one is not read."""
 MIN_DENSITY = 0.001
 """At a target of 100%, Exponential aims at this density before its last round."""
 
@@ -156,7 +156,7 @@ def schedule(spec: str, sparsity: float | None = None) -> Schedule:
         chosen = chosen.at_target(sparsity)
     if not rounds:
         return chosen
-    number = int(rounds) if rounds.isdecimal() and len(rounds) <= LONGEST else 0
+    number = int(rounds) if rounds.isdecimal() and len(rounds) <= MAX_DIGITS else 0
     if chosen.fixed_rounds or not 1 <= number <= MAX_ROUNDS:
         raise PruningError(
             f"'{spec[:80]}' is not a schedule: write one_shot, or a name and rounds as in agp:N, "

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pruning_core.errors import shortened
 from pruning_core.granularity import Granularity
+from pruning_core.hand_edits import GroupEdit
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.types import GroupScores, Layer, Ratios
 
@@ -23,7 +24,7 @@ def tied_parts(
     layer. A head is removed as a whole: its query, key and value rows and the output columns that
     read it (Michel et al. 2019, arXiv:1905.10650). The layers of one of the couplings are one part.
     """
-    first = {name: own.layers[0] for own in couplings for name in own.layers}
+    first = {name: coupling.layers[0] for coupling in couplings for name in coupling.layers}
     parts: dict[tuple[str, int] | str, list[Layer]] = {}
     for layer in layers:
         spans = g.spans_attention and layer.attention
@@ -82,12 +83,12 @@ def tied_scores(groups: GroupScores, couplings: Sequence[Coupling]) -> GroupScor
     that the same channels are lowest in all of them.
     """
     tied = dict(groups)
-    for own in couplings:
-        names = [name for name in own.layers if name in groups]
-        if len(names) > 1 or (names and has_several_outputs(own)):
-            scores = channel_scores(own, names, groups)
-            scores = scores if _in_one_order(own) else _distinct(scores)
-            for place in own.members:
+    for coupling in couplings:
+        names = [name for name in coupling.layers if name in groups]
+        if len(names) > 1 or (names and has_several_outputs(coupling)):
+            scores = channel_scores(coupling, names, groups)
+            scores = scores if _in_one_order(coupling) else _distinct(scores)
+            for place in coupling.members:
                 if place.parameter in names:
                     rows = scores.new_empty(len(place.positions))
                     rows[place.positions] = scores[place.channels]
@@ -102,25 +103,29 @@ def same_channels(couplings: Sequence[Coupling]) -> tuple[Coupling, ...]:
     convolution, whose groups lose as many outputs each.
     """
     return tuple(
-        own
-        for own in couplings
-        if own.reason is None
-        and outputs_per_channel(own)
-        and (len(own.members) > 1 or has_several_outputs(own))
+        coupling
+        for coupling in couplings
+        if coupling.reason is None
+        and outputs_per_channel(coupling)
+        and (len(coupling.members) > 1 or has_several_outputs(coupling))
     )
 
 
-def left_alone(couplings: Sequence[Coupling]) -> tuple[Coupling, ...]:
-    """The couplings of which one ratio cannot remove the same channels in all layers.
+def unequal_couplings(couplings: Sequence[Coupling]) -> tuple[Coupling, ...]:
+    """The couplings whose layers cannot lose the same channels at one ratio.
 
     Their layers hold different channels, or some channels in more outputs than others.
     """
-    return tuple(own for own in couplings if own.reason is None and not outputs_per_channel(own))
+    return tuple(
+        coupling
+        for coupling in couplings
+        if coupling.reason is None and not outputs_per_channel(coupling)
+    )
 
 
-def alone_note(couplings: Sequence[Coupling]) -> str | None:
-    """A sentence on couplings that are `left_alone`; None where there is none."""
-    names = [name for own in couplings for name in own.layers]
+def unequal_note(couplings: Sequence[Coupling]) -> str | None:
+    """A sentence on `unequal_couplings`; None without any."""
+    names = [name for coupling in couplings for name in coupling.layers]
     if not names:
         return None
     return (
@@ -145,18 +150,14 @@ def has_several_outputs(coupling: Coupling) -> bool:
     return max(outputs_per_channel(coupling), default=0) > 1
 
 
-Edit = tuple[int, int, bool]
-"""Scope, group, keep?"""
-
-
 def edits_of_channels(
-    edits: Iterable[Edit], asked: str, name: str, couplings: Sequence[Coupling]
-) -> list[Edit]:
-    """Edits of one layer's outputs, as those of a layer that loses the same channels."""
-    own = next((tied for tied in couplings if {asked, name} <= set(tied.layers)), None)
-    if own is None:
+    edits: Iterable[GroupEdit], asked: str, name: str, couplings: Sequence[Coupling]
+) -> list[GroupEdit]:
+    """Hand edits of layer `asked`, as edits of layer `name`, which loses the same channels."""
+    coupling = next((tied for tied in couplings if {asked, name} <= set(tied.layers)), None)
+    if coupling is None:
         return list(edits)
-    places = {place.parameter: place for place in own.members}
+    places = {place.parameter: place for place in coupling.members}
     channel_of = dict(
         zip(places[asked].positions.tolist(), places[asked].channels.tolist(), strict=True)
     )
@@ -182,7 +183,7 @@ def _in_one_order(coupling: Coupling) -> bool:
 
 
 def _distinct(scores: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
-    """The scores in their order, where of equal ones each is a little above the one before."""
+    """The scores in their order, where of equal ones each is a little above the one before it."""
     order = scores.argsort(stable=True)
     rising = scores[order].tolist()
     if len(set(rising)) == len(rising):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pruning_core.errors import Cancelled as Cancelled
 from pruning_core.errors import DataMissing as DataMissing
-from pruning_core.errors import MeansFailed as MeansFailed
 from pruning_core.errors import PruningError as PruningError
+from pruning_core.errors import ResourceFailed as ResourceFailed
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Evaluation as Evaluation
 from pruning_core.tasks.task import Task
@@ -185,8 +185,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Resumed:
-    """An interrupted training goes on after that epoch. steps: how many of it follow as they were
-    reported before.
+    """An interrupted training continues after that epoch. steps: the number of its earlier steps
+    whose events come next, as they came before the interruption.
     """
 
     epoch: int

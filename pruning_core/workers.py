@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pruning_core.backends import Backend, Source, Submit
-from pruning_core.types import Cancelled, MeansFailed
+from pruning_core.types import Cancelled, ResourceFailed
 
 MAX_LOSSES = 3
 """The work ends with an error when workers are lost so often with no job finished between."""
@@ -22,14 +22,14 @@ class WorkerLost:
     sentence: str
 
 
-class WorkersFailed(MeansFailed):
+class WorkersFailed(ResourceFailed):
     """Workers ended again and again."""
 
 
 class Workers:
     """The workers of a backend. Any thread may call `run`.
 
-    lost: is called with what to report whenever workers end.
+    lost: called with a WorkerLost whenever workers end.
     """
 
     def __init__(
@@ -101,16 +101,17 @@ class Workers:
 
 
 Emit = Callable[[object], None]
-Task = Callable[[Emit], None]
+Producer = Callable[[Emit], None]
+"""Carries out a part of the work in a thread of its own, and passes its events to `emit`."""
 
 
 def parallel(
-    backend: Backend, source: Source, tasks_of: Callable[[Workers], Sequence[Task]]
+    backend: Backend, source: Source, producers_of: Callable[[Workers], Sequence[Producer]]
 ) -> Iterator[Any]:
-    """What all tasks emit, and WorkerLost, in the order of arrival.
+    """What all producers emit, and WorkerLost, in the order of arrival.
 
-    tasks_of: gives the tasks, which run jobs on these workers; each has a thread of its own.
-    The error of a task is raised here. Where one raises an error, and where the generator is
+    producers_of: gives the producers, which run jobs on these workers.
+    The error of a producer is raised here. Where one raises an error, and where the generator is
     closed, the others end after their jobs. It ends when all threads have ended.
     """
     events: SimpleQueue[Callable[[], Sequence[object]]] = SimpleQueue()
@@ -118,19 +119,19 @@ def parallel(
     def emit(event: object) -> None:
         events.put(lambda: (event,))
 
-    def ended(task: Future[None]) -> None:
-        events.put(lambda: task.result() or ())
+    def ended(producer: Future[None]) -> None:
+        events.put(lambda: producer.result() or ())
 
     workers = Workers(backend, source, emit)
     try:
-        tasks = tasks_of(workers)
-        with ThreadPoolExecutor(len(tasks)) as pool:
+        producers = producers_of(workers)
+        with ThreadPoolExecutor(len(producers)) as pool:
             try:
-                for task in tasks:
-                    pool.submit(task, emit).add_done_callback(ended)
-                left = len(tasks)
+                for producer in producers:
+                    pool.submit(producer, emit).add_done_callback(ended)
+                left = len(producers)
                 while left:
-                    event = events.get()()  # raises the error of a task
+                    event = events.get()()  # raises the error of a producer
                     left -= not event
                     yield from event
             finally:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer.app import PAGES
+from explorer.app import MODULES
 from explorer.texts.extract import marked
 from pruning_core import Plan, TrainConfig, choose_masks, open_workspace, prune
 from pruning_core.cli.main import main
@@ -98,7 +98,7 @@ def test_the_facts_of_the_flow_are_true() -> None:
 
 
 def test_a_page_is_one_module_and_one_line() -> None:
-    assert all(callable(module.render) for module, *_ in PAGES)
+    assert all(callable(module.render) for module in MODULES.values())
     assert callable(follow("page")["render"])
     section = TEXT.split("\n## Add a page\n")[1]
     code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]

@@ -8,10 +8,10 @@ import pytest
 from streamlit.web.server.starlette.starlette_routes import ROUTE_HEALTH, ROUTE_METRICS
 from streamlit.web.server.starlette.starlette_websocket import _ROUTE_WEBSOCKET_STREAM
 
-from explorer.app import PAGES as APP_PAGES
 from explorer.limits import Limits
 from explorer.limits import markdown as limits_table
 from explorer.metrics import markdown as metrics_table
+from explorer.pages import PAGES as APP_PAGES
 from explorer.pages.learn.lessons import LESSONS
 from explorer.serving import PROTECTED
 from explorer.session import page_language
@@ -78,7 +78,7 @@ def test_python_examples_run(path: Path) -> None:
 def test_the_readme_has_a_line_for_each_page_of_the_app(path: Path, language: str) -> None:
     named = re.findall(r"^\| \*\*(.+?)\*\* \|", text(path), re.M)
     translate.follow(lambda: language)
-    titles = [_(title) for _module, title, *_more in APP_PAGES]
+    titles = [_(title) for title, *_more in APP_PAGES]
     learn = _("Learn")
     translate.follow(page_language.language)
     assert named == [*titles, learn]

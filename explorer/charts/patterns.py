@@ -60,10 +60,10 @@ def flat_png(g: Granularity) -> bytes:
 def _half(g: Granularity, layer: Layer) -> Bool[Tensor, "o i h w"]:
     """The layer's mask at half of its weights, or at the granularity's fixed ratio."""
     weight = torch.randn(layer.shape, generator=torch.Generator().manual_seed(0))
-    return cut(weight, g, 0.5 if g.fixed_ratio is None else g.fixed_ratio, layer)
+    return small_mask(weight, g, 0.5 if g.fixed_ratio is None else g.fixed_ratio, layer)
 
 
-def cut(weight: Tensor, g: Granularity, ratio: float, layer: Layer = SMALL) -> Tensor:
-    """The mask of a small layer, O I H W: the groups with the least mean |w| are removed."""
+def small_mask(weight: Tensor, g: Granularity, ratio: float, layer: Layer = SMALL) -> Tensor:
+    """The mask of a small layer, O I H W, True = keep. The least mean |w| are removed."""
     scores = to_groups(weight.abs(), g, layer).mean(-1)
     return from_groups(~lowest(scores, n_removed(g, ratio, scores.shape[1])), g, layer)

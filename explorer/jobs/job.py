@@ -10,7 +10,7 @@ from uuid import uuid4
 from explorer.texts.translate import N_
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.history.unfinished import Carried
-from pruning_core.types import Cancelled, MeansFailed, PruningError
+from pruning_core.types import Cancelled, PruningError, ResourceFailed
 
 MakeEvents = Callable[[], Iterator[object]]
 """Starts the work. It is called once, in the job's thread; the iterator gives the job's events."""
@@ -155,7 +155,7 @@ class Job:
         except Cancelled:
             self._finish("cancelled", N_("It was stopped; nothing was changed."))
         except PruningError as problem:
-            if isinstance(problem, MeansFailed):  # the work itself can go on
+            if isinstance(problem, ResourceFailed):  # the work itself can go on
                 self._leave_folder(over=False)
             self._finish("failed", str(problem))
         # All errors: the code of a user's own network or data runs here and can raise any, no

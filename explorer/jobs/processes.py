@@ -20,7 +20,7 @@ from explorer.jobs.worker import NOT_PICKLED, STOP, Ended, Request
 from explorer.logs import log_event
 from explorer.texts.translate import N_
 from pruning_core.studies import fingerprint
-from pruning_core.types import MeansFailed
+from pruning_core.types import ResourceFailed
 
 LOOK = 0.25
 """Seconds between two looks whether a job that gives no event is to stop."""
@@ -66,7 +66,7 @@ class Worker:
         """The events of a job, and WAITING whenever there was none for a while.
 
         The job is stopped where the iterator is closed before its end. Raises what the job raises,
-        MeansFailed where the process ends, and Elsewhere where it cannot carry out this job.
+        ResourceFailed where the process ends, and Elsewhere where it cannot carry out this job.
         """
         ended: Ended | None = None
         try:
@@ -112,13 +112,13 @@ class Worker:
                     return
         self.close()
 
-    def _lost(self) -> MeansFailed:
+    def _lost(self) -> ResourceFailed:
         """What to say about a process that ended in the middle of a job."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(PATIENCE)  # its pipe closes a moment before
         self.close()
         status = self._process.returncode
-        return MeansFailed(
+        return ResourceFailed(
             KILLED.format(number=-status) if status < 0 else EXITED.format(number=status)
         )
 

@@ -128,8 +128,9 @@ def keeping_note(events: Sequence[object]) -> None:
 
 
 def visible(runs: Sequence[Run]) -> tuple[Run, ...]:
-    """The runs that this browser may list: those of other visitors' uploads are left out, but
-    every run whose id he knows can be opened.
+    """The runs that this browser may list: those of other visitors' uploads are left out.
+
+    Every run whose id the visitor knows can be opened.
     """
     own = {stored.name for stored in uploads(state.owner())}
     asked = state.page_text("run").split(",")

@@ -23,9 +23,9 @@ def language_and_link() -> None:
 
 
 def name_language() -> None:
-    """Tells the browser the page's language: screen readers and fonts follow it.
+    """Sets the language of the browser's document, which screen readers and fonts follow.
 
-    Streamlit's page says English. It takes no room at the end of a page or of the side bar.
+    Streamlit sets English. The script takes no room at the end of a page or of the side bar.
     """
     script = f'document.documentElement.lang = "{page_language.language()}"'
     st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)

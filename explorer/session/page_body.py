@@ -183,9 +183,10 @@ def _drawn_now() -> Drawn:
 
 
 def _still_true(space: Workspace, *, slider: bool = False) -> bool:
-    """Does the side bar say the same about the plan as it is now? Then this plan is the drawn one.
+    """True where the side bar, as it was drawn, is also right for the plan as it is now.
 
-    slider: it shows the plan's sparsity already.
+    Then the plan of now counts as the drawn one. slider: the side bar's slider shows the plan's
+    sparsity already.
     """
     now = _drawn_now()
     drawn: Drawn = state.stored(DRAWN, now)

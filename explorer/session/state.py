@@ -27,7 +27,7 @@ from explorer.session.owners import COOKIE, browser_id
 from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom, within_limits
 from explorer.texts.plan_words import network_label
 from explorer.texts.translate import N_
-from pruning_core.hand_edits import Group, HandEdits
+from pruning_core.hand_edits import GroupEdit, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 
@@ -188,7 +188,7 @@ def set_ratios(ratios: Mapping[str, float]) -> None:
     change(overrides=tuple(ratios.items()))
 
 
-def set_hand_edits(name: str, granularity: str, groups: Iterable[Group]) -> None:
+def set_hand_edits(name: str, granularity: str, groups: Iterable[GroupEdit]) -> None:
     """Replaces a layer's groups that are kept or removed by hand at that granularity."""
     try:
         new = HandEdits(name, granularity, tuple(groups))

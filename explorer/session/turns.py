@@ -1,7 +1,7 @@
 """Runs of pages take turns.
 
-Many runs at once would all end late, because Python computes one at a time: in turn, most end
-early, and the slowest ones earlier than side by side.
+Python computes one thread at a time, so many runs at once would all end late. In turn, most end
+early, and also the slowest end earlier than side by side.
 """
 
 import threading
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 
 PLACES = 2
-"""So many runs compute at a time: Python computes one, and another one can be in a kernel."""
+"""Runs that compute at a time: Python computes one, while another can be in a kernel."""
 SECONDS = 1.0
 """A run that takes longer makes room for another one."""
 

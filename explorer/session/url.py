@@ -103,7 +103,8 @@ def within_limits(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
 def is_upload(field: str, name: object) -> bool:
     """Is it the name of an upload on this machine? field: model or dataset.
 
-    Lists hold the visitor's own uploads only, but every name that he knows can be opened.
+    Lists hold the visitor's own uploads only, but every name that the
+    visitor knows can be opened.
     """
     if not isinstance(name, str) or not is_upload_name(name):
         return False

@@ -194,7 +194,7 @@ SENSITIVITY = {
     "bounds": "The smallest and the largest ratio of a layer, as far as its curve and whole groups "
     "allow. The page says so if the target cannot be reached within them.",
     "multiple": "The number of groups that are kept in each layer is a multiple of this number, "
-    "such as 8 for hardware that works in eights, or all groups are kept.",
+    "or all groups are kept. For example 8, for hardware that computes eight channels at a time.",
 }
 """The Sensitivity page."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
-from pruning_core.cli.going_on import carried
 from pruning_core.cli.options import (
     add_device,
     add_history,
@@ -20,6 +19,7 @@ from pruning_core.cli.options import (
     with_repair,
 )
 from pruning_core.cli.output import note, note_epoch, print_json
+from pruning_core.cli.resuming import carried
 from pruning_core.compress.goal_costs import COSTS
 from pruning_core.compress.paired_times import Timing
 from pruning_core.compress.storage_sizes import computed_sizes

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import open_noted, output_file, read_plan
-from pruning_core.cli.going_on import carried
 from pruning_core.cli.options import (
     add_curve_options,
     add_history,
@@ -23,6 +22,7 @@ from pruning_core.cli.options import (
     with_repair,
 )
 from pruning_core.cli.output import note, note_full_passes, print_json
+from pruning_core.cli.resuming import carried
 from pruning_core.granularity import granularity
 from pruning_core.history import History, Keeping, kept_scan, scan_record
 from pruning_core.model.device import choose_device

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
-from pruning_core.cli.going_on import carried
 from pruning_core.cli.options import (
     add_history,
     add_json,
@@ -17,12 +16,19 @@ from pruning_core.cli.options import (
     command_history,
 )
 from pruning_core.cli.output import note, print_json
+from pruning_core.cli.resuming import carried
 from pruning_core.history import Keeping, kept_search
 from pruning_core.pipeline import repair_note
 from pruning_core.plan import Plan
 from pruning_core.search.candidates import Candidate
 from pruning_core.search.plan_space import BUDGETS
-from pruning_core.search.run import Found, Settings, asked_repair, search, write_candidates
+from pruning_core.search.run import (
+    SearchResult,
+    SearchSettings,
+    asked_repair,
+    search,
+    write_candidates,
+)
 from pruning_core.studies import fingerprint
 from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError
@@ -36,7 +42,7 @@ WRITE_EVERY = 20
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
-    _add_settings(parser, Settings())
+    _add_settings(parser, SearchSettings())
     parser.add_argument(
         "--out",
         type=Path,
@@ -52,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
 
 
-def _add_settings(parser: argparse.ArgumentParser, usual: Settings) -> None:
+def _add_settings(parser: argparse.ArgumentParser, usual: SearchSettings) -> None:
     parser.add_argument(
         "--method",
         default=usual.method,
@@ -109,11 +115,11 @@ def run(options: argparse.Namespace) -> int:
 def _searched(
     plan: Plan,
     space: Workspace,
-    settings: Settings,
+    settings: SearchSettings,
     base: str,
     folder: Path,
     options: argparse.Namespace,
-) -> tuple[Found, list[Candidate]]:
+) -> tuple[SearchResult, list[Candidate]]:
     """What was found, and all candidates. base: the fingerprint."""
     candidates: list[Candidate] = []
     events = search(plan, space, settings, folder, backend=backend_of(options), by_name=True)
@@ -121,7 +127,7 @@ def _searched(
         if isinstance(event, Keeping):
             note(event.words)
             continue
-        if isinstance(event, Found):
+        if isinstance(event, SearchResult):
             outcome = event
             continue
         if isinstance(event, WorkerLost):
@@ -143,7 +149,7 @@ def budget(text: str) -> tuple[str, float | None]:
     (('macs', 0.5), ('macs', None))
     """
     if text == "none":
-        return Settings().budget, None
+        return SearchSettings().budget, None
     name, _, share = text.partition("=")
     try:
         return name, float(share)
@@ -154,9 +160,9 @@ def budget(text: str) -> tuple[str, float | None]:
         ) from error
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace) -> SearchSettings:
     name, keep = budget(options.budget)
-    return Settings(
+    return SearchSettings(
         method=options.method,
         budget=name,
         keep=keep,
@@ -169,21 +175,21 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _line(candidate: Candidate, settings: Settings, task: Task) -> str:
+def _line(candidate: Candidate, settings: SearchSettings, task: Task) -> str:
     return (
         f"candidate {candidate.number} ({candidate.origin}): {task.short_label} "
         f"{task.text(candidate.judged.value)}, {_kept(candidate, settings)}"
     )
 
 
-def _kept(candidate: Candidate, settings: Settings) -> str:
+def _kept(candidate: Candidate, settings: SearchSettings) -> str:
     if settings.keep is None:
         shares = (f"{share:.1%} of the {BUDGETS[name]}" for name, share in candidate.costs.items())
         return ", ".join(shares)
     return f"{candidate.cost:.1%} of the {BUDGETS[settings.budget]}"
 
 
-def _summary(outcome: Found, count: int, settings: Settings, task: Task) -> str:
+def _summary(outcome: SearchResult, count: int, settings: SearchSettings, task: Task) -> str:
     best = outcome.best
     return (
         f"Best of {count} candidates, number {best.number} ({best.origin}): {task.short_label} "
@@ -193,7 +199,7 @@ def _summary(outcome: Found, count: int, settings: Settings, task: Task) -> str:
     )
 
 
-def _as_dict(outcome: Found) -> dict[str, object]:
+def _as_dict(outcome: SearchResult) -> dict[str, object]:
     """The result as JSON values, in the value's own unit."""
     return {
         "dense": outcome.dense.value,

@@ -1,1 +1,1 @@
-"""What pruning buys: the bytes of a pruned network in different storage formats."""
+"""What pruning saves: narrower networks, sparse files and their bytes, and measured times."""

@@ -215,7 +215,7 @@ def verdict_words(timing: Timing, error: float = 0.0) -> str:
     elif timing.verdict == "slower":
         said = f"slower than dense: {numbers}."
     elif timing.variant == MASKED:
-        said = f"the zeros bought nothing, within the noise of this measurement: {numbers}."
+        said = f"the zeros save no time, within the noise of this measurement: {numbers}."
     else:
         said = f"no difference, within the noise of this measurement: {numbers}."
     if error <= 10 * TOLERANCE:
@@ -242,7 +242,7 @@ def conclusion(latency: Latency) -> str:
         f"Pruning made it slower than dense: {slower}." if slower else "",
     ]
     said = " ".join(filter(None, sentences))
-    return said or "No form is faster than dense here: pruning bought no time."
+    return said or "No form is faster than dense here: pruning saves no time."
 
 
 def latency_dict(latency: Latency) -> dict[str, object]:

@@ -75,8 +75,8 @@ def removable_parts(
     zero in `masked`; or if every weight that reads it is masked. A head is removed if its query,
     key and value rows are masked, or the columns that read it.
     """
-    said = _Sentences()
-    heads = list(_head_parts(layers, masks, said))
+    sentences = _Sentences()
+    heads = list(_head_parts(layers, masks, sentences))
     parts = list(heads)
     by_head = {layer.name for part in heads for layer in part.heads}
     rows = removed_rows(masks)
@@ -85,21 +85,21 @@ def removable_parts(
         lost = {name for name in own.layers if name in rows and bool(rows[name].any())}
         if own.reason is not None:
             if lost and not (own.reason == HEAD_ROWS and lost <= by_head):
-                said.refused.append(stays(sorted(lost, key=own.layers.index), own.reason))
+                sentences.refused.append(stays(sorted(lost, key=own.layers.index), own.reason))
             continue
         zero = removed_channels(own, rows) & ~_living(own, parameters)
         removed = zero | _unread(own, layers, masks, parameters)
-        _note_what_stays(own, rows, removed, said)
+        _note_what_stays(own, rows, removed, sentences)
         for place in own.members:
             if removed[place.channels].all():
                 removed[place.channels[0]] = False
-                said.notes.append(
+                sentences.notes.append(
                     f"{place.parameter} keeps one channel, whose weights are zero: a layer without "
                     "channels cannot be computed."
                 )
         if removed.any():
             parts.append(Part(own.layers, removed, own))
-    return Parts(tuple(parts), tuple(said.refused), tuple(said.notes))
+    return Parts(tuple(parts), tuple(sentences.refused), tuple(sentences.notes))
 
 
 def removed_weights(
@@ -186,7 +186,7 @@ def _unread(
 
 
 def _note_what_stays(
-    own: Coupling, rows: Mapping[str, Tensor], removed: Tensor, said: _Sentences
+    own: Coupling, rows: Mapping[str, Tensor], removed: Tensor, sentences: _Sentences
 ) -> None:
     """A note for channels that some of the tied layers have lost and others have not."""
     lost = torch.zeros(own.channels, dtype=torch.bool)
@@ -195,14 +195,14 @@ def _note_what_stays(
             lost[place.channels[rows[place.parameter][place.positions]]] = True
     stay = int((lost & ~removed).sum())
     if stay and len(own.members) > 1:
-        said.notes.append(
+        sentences.notes.append(
             f"{shortened(own.layers, NAMES_SHOWN)} compute the same {own.channels} channels: "
             f"{stay} that some of these layers have lost stay, as zeros there, because others "
             "keep them."
         )
 
 
-def _head_parts(layers: Sequence[Layer], masks: Masks, said: _Sentences) -> Iterator[Part]:
+def _head_parts(layers: Sequence[Layer], masks: Masks, sentences: _Sentences) -> Iterator[Part]:
     attentions: dict[tuple[str, int], list[Layer]] = {}
     for layer in layers:
         if layer.heads > 1:
@@ -214,7 +214,7 @@ def _head_parts(layers: Sequence[Layer], masks: Masks, said: _Sentences) -> Iter
         removed = lost_in | _lost_by_all(outputs, masks, heads)
         if removed.all():
             removed[0] = False
-            said.notes.append(f"{path} keeps one head, whose weights are zero.")
+            sentences.notes.append(f"{path} keeps one head, whose weights are zero.")
         if removed.any() and inputs and outputs:
             yield Part(tuple(layer.name for layer in own), removed, heads=tuple(own))
 

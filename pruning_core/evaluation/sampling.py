@@ -10,7 +10,7 @@ from torch import Tensor
 from pruning_core.intervals import paired_interval
 
 Changes = Float[np.ndarray, " m"] | Int[np.ndarray, " m"]
-BINS_OF_SIMILARITY = 0.5
+LEAST_VARIANCE_RATIO = 0.5
 """The least ratio of a systematic sample's variance to a simple random sample's."""
 
 
@@ -67,11 +67,12 @@ def subsample_mean_interval(
 def _gain(change: Changes, n: int) -> float:
     """Width of the interval of a systematic sample / of a simple one drawn with replacement.
 
-    sqrt((n - m) / (n - 1)), because no image is drawn twice, times sqrt(v / s^2) in
-    [sqrt(BINS_OF_SIMILARITY), 1]. v = mean (d_i - d_i+1)^2 / 2 over neighbours is the variance of a
-    systematic sample (Wolter, Introduction to Variance Estimation, 1985), s^2 = mean (d - mean)^2.
+    sqrt((n - m) / (n - 1)), because no image is drawn twice, times sqrt(v / s^2), which is at least
+    sqrt(LEAST_VARIANCE_RATIO) and at most 1. v = mean (d_i - d_i+1)^2 / 2 over neighbours is the
+    variance of a systematic sample (Wolter, Introduction to Variance Estimation, 1985),
+    s^2 = mean (d - mean)^2.
     """
     m = len(change)
     variance = float(change.var())
     ratio = float(np.square(np.diff(change)).mean()) / 2 / variance if variance else 1.0
-    return sqrt(min(1.0, max(BINS_OF_SIMILARITY, ratio)) * (n - m) / max(1, n - 1))
+    return sqrt(min(1.0, max(LEAST_VARIANCE_RATIO, ratio)) * (n - m) / max(1, n - 1))

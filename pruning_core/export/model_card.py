@@ -20,32 +20,32 @@ def model_card(
     measured: Mapping[str, Evaluation],
     files: Mapping[str, str],
     packages: Sequence[str],
-    said: Callable[[str], str] = str,
+    translate: Callable[[str], str] = str,
 ) -> str:
     """The card. measured: on the test split, by the name of the network; files: beside the card,
-    with what each is for; packages: what the script among them needs; said: gives a text in the
-    reader's language.
+    with what each is for; packages: what the script among them needs; translate: gives a text in
+    the reader's language.
     """
     checked = (
         "The thinned network gives the outputs of the masked network, checked on "
         f"{sample_count(thinned.samples)} samples of the validation split: relative difference "
         f"{thinned.error:.1e}."
     )
-    remarks = [f"- {said(text)}" for text in (*thinned.refused, *thinned.notes)]
+    remarks = [f"- {translate(text)}" for text in (*thinned.refused, *thinned.notes)]
     parts = (
-        said(f"# {space.name or plan.model}, thinned"),
-        said(_about(plan, thinned)),
-        _costs(thinned, said),
-        f"## {said('Quality')}",
-        _quality(measured, said),
-        said(checked),
-        f"## {said('Use')}",
-        "\n".join(f"- `{name}`: {said(purpose)}" for name, purpose in files.items()),
-        *([said(_needs(packages))] if packages else []),
-        f"{said(_data(plan, space))}\n{said(f'Written with torch {torch.__version__}.')}",
-        f"## {said('Widths')}",
-        _widths(thinned, said),
-        *([f"## {said('Remarks')}", "\n".join(remarks)] if remarks else []),
+        translate(f"# {space.name or plan.model}, thinned"),
+        translate(_about(plan, thinned)),
+        _costs(thinned, translate),
+        f"## {translate('Quality')}",
+        _quality(measured, translate),
+        translate(checked),
+        f"## {translate('Use')}",
+        "\n".join(f"- `{name}`: {translate(purpose)}" for name, purpose in files.items()),
+        *([translate(_needs(packages))] if packages else []),
+        f"{translate(_data(plan, space))}\n{translate(f'Written with torch {torch.__version__}.')}",
+        f"## {translate('Widths')}",
+        _widths(thinned, translate),
+        *([f"## {translate('Remarks')}", "\n".join(remarks)] if remarks else []),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -74,7 +74,7 @@ def _data(plan: Plan, space: Workspace) -> str:
     return " ".join((prepared, f"Data: {plan.dataset or 'your own'}.", *space.notes))
 
 
-def _costs(thinned: Thinned, said: Callable[[str], str]) -> str:
+def _costs(thinned: Thinned, translate: Callable[[str], str]) -> str:
     """Sizes before and after."""
     before, after = thinned.parameters
     macs, fewer_macs = thinned.macs
@@ -85,28 +85,30 @@ def _costs(thinned: Thinned, said: Callable[[str], str]) -> str:
         ("multiply-adds per sample", *thinned.macs, f"{less:.1%} less, computed"),
         ("bytes of all tensors", *thinned.bytes, "computed"),
     ]
-    return _table(rows, said)
+    return _table(rows, translate)
 
 
-def _quality(measured: Mapping[str, Evaluation], said: Callable[[str], str]) -> str:
+def _quality(measured: Mapping[str, Evaluation], translate: Callable[[str], str]) -> str:
     """One row per network that was measured."""
     rows = [("network", "on the test split, measured", "95%", "n")]
     for name, own in measured.items():
         low, high = map(own.task.text, own.interval)
-        value = f"{said(own.task.value_label)} {own.task.text(own.value)}"
+        value = f"{translate(own.task.value_label)} {own.task.text(own.value)}"
         rows.append((name, value, f"{low} to {high}", f"{own.n:,}"))
-    return _table(rows, said)
+    return _table(rows, translate)
 
 
-def _widths(thinned: Thinned, said: Callable[[str], str]) -> str:
+def _widths(thinned: Thinned, translate: Callable[[str], str]) -> str:
     """One row per layer."""
     rows = [(f"`{w.layer}`", arrow(w.out), arrow(w.into)) for w in thinned.widths]
-    return _table([("layer", "outputs", "inputs"), *rows], said)
+    return _table([("layer", "outputs", "inputs"), *rows], translate)
 
 
-def _table(rows: Sequence[Sequence[str | int]], said: Callable[[str], str]) -> str:
+def _table(rows: Sequence[Sequence[str | int]], translate: Callable[[str], str]) -> str:
     """A table in Markdown. The first row is its head; numbers get commas."""
-    cells = [[said(cell) if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
+    cells = [
+        [translate(cell) if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows
+    ]
     head, *others = (f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells)
     return "\n".join([head, "|---" * len(rows[0]) + "|", *others])
 

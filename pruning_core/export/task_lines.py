@@ -95,10 +95,10 @@ def _segmentation(task: Task) -> TaskLines:
         add=f"""\
 classes = torch.arange(out.shape[1]).view(1, -1, 1)
 known = (y != {task.ignore_index}).flatten(1)[:, None]
-said = (out.argmax(1).flatten(1)[:, None] == classes) & known
+predicted = (out.argmax(1).flatten(1)[:, None] == classes) & known
 true = (y.flatten(1)[:, None] == classes) & known
-intersection = intersection + (said & true).sum((0, 2))
-union = union + (said | true).sum((0, 2))
+intersection = intersection + (predicted & true).sum((0, 2))
+union = union + (predicted | true).sum((0, 2))
 n += int(known.any(2).sum())""",
         value="float((intersection / union)[union > 0].double().mean())",
         answers="out.argmax(1)",

@@ -102,12 +102,12 @@ def export_thinned(
 
 
 def card_of(
-    plan: Plan, space: Workspace, made: ThinnedExport, said: Callable[[str], str] = str
+    plan: Plan, space: Workspace, made: ThinnedExport, translate: Callable[[str], str] = str
 ) -> bytes:
-    """The model card of an export. said: gives a text in the reader's language."""
+    """The model card of an export. translate: gives a text in the reader's language."""
     used = {name: PURPOSE[name] for name in made.files if name != CARD}
     packages = ScriptParts.of(plan, space).packages() if SCRIPT in made.files else ()
-    return model_card(plan, space, made.thinned, made.measured, used, packages, said).encode()
+    return model_card(plan, space, made.thinned, made.measured, used, packages, translate).encode()
 
 
 def _makers(plan: Plan, space: Workspace, thinned: Thinned) -> dict[str, Callable[[], bytes]]:

@@ -18,8 +18,8 @@ from pruning_core.history.run import (
     from_record,
     to_record,
 )
+from pruning_core.history.run_locks import RunLock, delete_ended, is_alive
 from pruning_core.history.tensor_files import TensorFiles
-from pruning_core.history.workers import Worker, delete_ended, is_alive
 from pruning_core.types import PruningError
 from pruning_core.zoo import data_root
 
@@ -85,21 +85,21 @@ class History:
         )
         return (*self.sentences, note)
 
-    def begin(self, run: Run) -> Worker:
-        """Keeps a run as running; until the worker is closed, or its process ends."""
+    def begin(self, run: Run) -> RunLock:
+        """Keeps a run as running until the lock is closed or its process ends."""
         self._database.check_writable()
         try:
-            worker = Worker(self.folder)
+            lock = RunLock(self.folder)
         except OSError as error:
             raise HistoryFailed(
                 f"The history in {self.folder} cannot be written: {error.strerror}."
             ) from error
         try:
-            self.save(replace(run, state=RUNNING), worker=worker.name)
+            self.save(replace(run, state=RUNNING), worker=lock.name)
         except HistoryFailed:
-            worker.close()
+            lock.close()
             raise
-        return worker
+        return lock
 
     def save(
         self, run: Run, files: Mapping[str, bytes] | None = None, worker: str | None = None
@@ -220,7 +220,7 @@ class History:
 def _run(row: tuple[Any, ...], folder: Path) -> Run | None:
     """The run of a row; None where its record cannot be read, such as one of a newer version.
 
-    A run whose process has ended without a word was interrupted.
+    A run whose process ended before the run was finished was interrupted.
     """
     identity, parent, kind, state, started, record, note, tags, pinned, deleted, worker, files = row
     if state == RUNNING and not (worker and is_alive(folder, worker)):

@@ -20,17 +20,17 @@ from pruning_core.history.records import (
     study_run,
 )
 from pruning_core.history.run import FAILED, INTERRUPTED, Run
+from pruning_core.history.run_locks import RunLock
 from pruning_core.history.tensors import curves_of
-from pruning_core.history.workers import Worker
 from pruning_core.plan import Plan
-from pruning_core.search.run import Found, Settings
+from pruning_core.search.run import SearchResult, SearchSettings
 from pruning_core.sensitivity.points import POINTS, pack_points
 from pruning_core.studies import RunFailed, RunFinished, Study
 from pruning_core.types import (
     Epoch,
     Finished,
-    MeansFailed,
     PruningError,
+    ResourceFailed,
     SensitivityPoint,
     Step,
 )
@@ -58,8 +58,8 @@ class Recording:
     """Keeps a run, whatever happens to it.
 
     A block that ends without `finish` failed with its PruningError, or was interrupted: also where
-    its process was ended (MeansFailed). The history's own failures end in `keeping.sentence`, never
-    in an error: they do not break the run.
+    its process was ended (ResourceFailed). The history's own failures end in `keeping.sentence`,
+    never in an error: they do not break the run.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -77,7 +77,7 @@ class Recording:
         self.sentence = ""
         self._history = history
         self._finished = False
-        self._worker: Worker | None = None
+        self._lock: RunLock | None = None
 
     @property
     def keeping(self) -> Keeping:
@@ -86,7 +86,7 @@ class Recording:
 
     def __enter__(self) -> "Recording":
         try:
-            self._worker = self._history.begin(self.run)
+            self._lock = self._history.begin(self.run)
         except PruningError as error:
             self._failed(error)
         return self
@@ -99,11 +99,11 @@ class Recording:
     ) -> None:
         if not self._finished:
             known = isinstance(error, PruningError)
-            failed = known and not isinstance(error, MeansFailed)
+            failed = known and not isinstance(error, ResourceFailed)
             ended = replace(self.run, seconds=self._seconds(), sentence=str(error) if known else "")
             self.add(replace(ended, state=FAILED if failed else INTERRUPTED))
-        if self._worker is not None:
-            self._worker.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def finish(self, make: Callable[[], Iterable[Kept]]) -> Keeping:
         """Keeps what `make` gives: the finished run in the place of the running one, then others
@@ -193,19 +193,19 @@ def kept_study(
 def kept_search(
     history: History | None,
     plan: Plan,
-    settings: Settings,
+    settings: SearchSettings,
     fingerprint: str,
     space: Workspace,
     events: Iterator[Event],
 ) -> Iterator[Event | Keeping]:
-    """The events of `search`, and Keeping before Found: the search and its best candidates."""
+    """The events of `search`, and Keeping before SearchResult: the search and its best ones."""
     if history is None:
         yield from events
         return
     start = search_record(plan, settings, fingerprint, space.dataset.task)
     with Recording(history, start) as recording:
         for event in events:
-            if isinstance(event, Found):
+            if isinstance(event, SearchResult):
                 yield recording.finish(partial(search_records, start, space, event))
             yield event
 

@@ -19,7 +19,7 @@ from pruning_core.intervals import wilson_interval
 from pruning_core.model.device import choose_device
 from pruning_core.plan import Plan
 from pruning_core.search.candidates import Judged
-from pruning_core.search.run import Found, Settings
+from pruning_core.search.run import SearchResult, SearchSettings
 from pruning_core.studies import Measurement, Result, RunFailed, Study, run_plan, study_folder
 from pruning_core.tasks import Task
 from pruning_core.types import Evaluation, Finished, Masks, Report
@@ -160,7 +160,7 @@ def scan_record(plan: Plan, settings: Mapping[str, Any], fingerprint: str, task:
     )
 
 
-def search_record(plan: Plan, settings: Settings, fingerprint: str, task: Task) -> Run:
+def search_record(plan: Plan, settings: SearchSettings, fingerprint: str, task: Task) -> Run:
     """A search that begins; its id is that of every search with the same settings."""
     by_name = asdict(settings)
     return Run(
@@ -174,7 +174,7 @@ def search_record(plan: Plan, settings: Settings, fingerprint: str, task: Task) 
     )
 
 
-def search_records(start: Run, space: Workspace, outcome: Found) -> Iterator[Kept]:
+def search_records(start: Run, space: Workspace, outcome: SearchResult) -> Iterator[Kept]:
     """The finished search, then its best candidates, at most `search.run.TOP`."""
     n = min(outcome.plan.probe, len(space.dataset.val))
     dense = _judged(outcome.dense, n, start.task)

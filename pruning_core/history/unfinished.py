@@ -27,11 +27,11 @@ FILE = "job.json"
 LOCK = "lock"
 LARGEST_FILE = 1 << 22
 MOST = 60
-"""Most interrupted jobs that are kept, if nothing else is said."""
+"""Most interrupted jobs that are kept, by default."""
 MOST_BYTES = 8 << 30
 """Most bytes of interrupted jobs that are kept."""
 SECONDS = 7 * 24 * 3600.0
-"""Interrupted jobs are kept for so long, if nothing else is said."""
+"""How long interrupted jobs are kept, by default."""
 Description = Mapping[str, Any]
 """What a job is, as JSON values."""
 

@@ -36,7 +36,7 @@ Reader = Callable[[Arguments], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class WeightMatrices:
     """Weights of a layer as g matrices, o x n, each of which multiplies rows of n inputs.
 
     All of the layer's weights, or one of the three projections of a packed attention.
@@ -77,10 +77,10 @@ class Product:
         return self.reader(called).detach().float()
 
 
-def products(
+def weight_matrices(
     model: nn.Module, layers: tuple[Layer, ...], *, changed_weights: bool = False
-) -> list[Product]:
-    """The products of the layers whose inputs are known.
+) -> list[WeightMatrices]:
+    """The weight matrices of the layers whose inputs are known.
 
     Linear, convolutions and the projections of nn.MultiheadAttention. Left out: weights that
     several modules read and transposed convolutions.
@@ -90,7 +90,7 @@ def products(
     return [product for layer in layers for product in _of_layer(model, layer, changed_weights)]
 
 
-def _of_layer(model: nn.Module, layer: Layer, changed_weights: bool) -> Iterator[Product]:
+def _of_layer(model: nn.Module, layer: Layer, changed_weights: bool) -> Iterator[WeightMatrices]:
     if layer.aliases or layer.layout:
         return
     module = model.get_submodule(layer.module)
@@ -101,7 +101,7 @@ def _of_layer(model: nn.Module, layer: Layer, changed_weights: bool) -> Iterator
         is_plain(module) or (changed_weights and isinstance(module, PLAIN))
     ):
         read = _conv_rows if isinstance(module, nn.modules.conv._ConvNd) else _linear_rows
-        yield Product(layer, weight, module, partial(read, module), 0, layer.shape[0])
+        yield WeightMatrices(layer, weight, module, partial(read, module), 0, layer.shape[0])
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -109,27 +109,31 @@ def is_plain(module: nn.Module) -> bool:
     return any(type(module).forward is kind.forward for kind in PLAIN)
 
 
-def _of_attention(module: nn.Module, weight: nn.Parameter, layer: Layer) -> Iterator[Product]:
+def _of_attention(
+    module: nn.Module, weight: nn.Parameter, layer: Layer
+) -> Iterator[WeightMatrices]:
     outputs = layer.shape[0]
     if layer.kind == "attention_in":
         for place, name in enumerate(PROJECTIONS.values()):
             reader = partial(_named_rows, name)
-            yield Product(layer, weight, module, reader, place * outputs // 3, outputs // 3)
+            yield WeightMatrices(layer, weight, module, reader, place * outputs // 3, outputs // 3)
     elif layer.kind == "attention_proj":
         name = PROJECTIONS[layer.name.rpartition(".")[2]]
-        yield Product(layer, weight, module, partial(_named_rows, name), 0, outputs)
+        yield WeightMatrices(layer, weight, module, partial(_named_rows, name), 0, outputs)
     elif layer.kind == "attention_out":
         # A copy before hooks: a copy of a module with hooks would have these too.
-        yield Product(layer, weight, module, partial(_head_rows, skeleton(module)), 0, outputs)
+        yield WeightMatrices(
+            layer, weight, module, partial(_head_rows, skeleton(module)), 0, outputs
+        )
 
 
 @contextmanager
 def seen_calls(
-    known: Sequence[Product], note: Callable[[Product, Arguments], None]
+    known: Sequence[WeightMatrices], note: Callable[[WeightMatrices, Arguments], None]
 ) -> Iterator[None]:
     """Calls `note` before every call of a product's module, with its arguments by name."""
 
-    def hook(product: Product, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def hook(product: WeightMatrices, module: nn.Module, args: Any, kwargs: Any) -> None:
         note(product, named_inputs(module, args, kwargs))
 
     with ExitStack() as hooks:
@@ -143,17 +147,17 @@ def seen_calls(
 
 def second_moments(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches
-) -> list[tuple[Product, Float[Tensor, "g n n"]]]:
+) -> list[tuple[WeightMatrices, Float[Tensor, "g n n"]]]:
     """The mean of x x^T over images and positions, of each product's inputs x.
 
-    Only of products that run. On the CPU, in double precision.
+    Only of matrices that the pass reads. On the CPU, in double precision.
     """
     work = skeleton(model).eval()
-    known = products(work, layers, changed_weights=True)
+    known = weight_matrices(work, layers, changed_weights=True)
     sums: dict[int, Tensor] = {}
     counts: dict[int, int] = {}
 
-    def note(product: Product, called: Arguments) -> None:
+    def note(product: WeightMatrices, called: Arguments) -> None:
         x = product.rows(called)
         key = id(product)
         sums[key] = sums.get(key, 0) + (x.mT @ x).cpu().double()

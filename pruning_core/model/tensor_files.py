@@ -25,7 +25,7 @@ from pruning_core.errors import first_line, kind_text
 from pruning_core.types import PruningError
 
 MAX_BYTES = 600 << 20
-"""The largest file of tensors, and the largest sum of its tensors, if nothing else is said."""
+"""Most bytes of a file of tensors, and of its tensors together, by default."""
 MAX_TENSORS = 20_000
 MAX_HEADER = 16 << 20
 """The largest header of a safetensors file, and the largest pickle of a .pt file."""
@@ -60,7 +60,7 @@ def form_of(path: Path) -> str:
 def read_tensors(path: Path, limit: int | None = None) -> Mapping[str, Any]:
     """The content of a safetensors, .pt or .npz file: names -> tensors, or nested dicts of them.
 
-    limit: most bytes of the file and of its tensors, MAX_BYTES if nothing is said. Raises
+    limit: most bytes of the file and of its tensors, MAX_BYTES by default. Raises
     PruningError, with the reason, for every other file and for one beyond the limits.
     """
     most = MAX_BYTES if limit is None else limit

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pruning_core.model.graph import skeleton
-from pruning_core.model.input_rows import MOST_INPUTS, Product, products, seen_calls
+from pruning_core.model.input_rows import MOST_INPUTS, WeightMatrices, seen_calls, weight_matrices
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import (
     joined_batches,
@@ -78,7 +78,7 @@ def _average(parts: Sequence[Tensor], count: int) -> Tensor:
     return torch.stack([part.cpu().double() for part in parts]).sum(0) / count
 
 
-Changed = Callable[[Product, Moments], None]
+Changed = Callable[[WeightMatrices, Moments], None]
 """Changes the weights of a product, and its bias, in place."""
 
 
@@ -94,7 +94,7 @@ def _dense_targets(work: nn.Module, layers: tuple[Layer, ...], inputs: Sequence[
     """The outputs of the products that run exactly once in each batch."""
     given: dict[str, list[Tensor]] = {}
 
-    def note(product: Product, called: Mapping[str, Any]) -> None:
+    def note(product: WeightMatrices, called: Mapping[str, Any]) -> None:
         if product.inputs > MOST_INPUTS:
             raise PruningError(
                 f"{product.layer.name} has {product.inputs:,} inputs per output; this repair reads "
@@ -103,7 +103,7 @@ def _dense_targets(work: nn.Module, layers: tuple[Layer, ...], inputs: Sequence[
         weight = product.matrices(product.weight).float()
         given.setdefault(_key(product), []).append(product.rows(called) @ weight.mT)
 
-    with seen_calls(products(work, layers), note):
+    with seen_calls(weight_matrices(work, layers), note):
         for x in inputs:
             call_in_training(work, x)
     return {key: parts for key, parts in given.items() if len(parts) == len(inputs)}
@@ -122,7 +122,7 @@ class _Pruned:
 
     def run(self, work: nn.Module, layers: tuple[Layer, ...]) -> None:
         """One pass where all images run together; else for each product all up to it."""
-        known = [each for each in products(work, layers) if _key(each) in self._targets]
+        known = [each for each in weight_matrices(work, layers) if _key(each) in self._targets]
         with seen_calls(known, self._reached):
             while len(self._done) < len(known):
                 before = len(self._done)
@@ -142,7 +142,7 @@ class _Pruned:
         self._current = None
         self._rows = []
 
-    def _reached(self, product: Product, called: Mapping[str, Any]) -> None:
+    def _reached(self, product: WeightMatrices, called: Mapping[str, Any]) -> None:
         key = _key(product)
         if key in self._done:
             return
@@ -184,7 +184,7 @@ def change_in_order(
         _Pruned(inputs, _dense_targets(bare, layers, inputs), changed).run(work, layers)
 
 
-def _key(product: Product) -> str:
+def _key(product: WeightMatrices) -> str:
     return f"{product.layer.name} {product.start}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.input_rows import PLAIN, PROJECTIONS, Product, is_plain
+from pruning_core.model.input_rows import PLAIN, PROJECTIONS, WeightMatrices, is_plain
 from pruning_core.repairs.layer_by_layer import Moments, change_in_order
 from pruning_core.repairs.solvers import Solver, column_by_column, keep_weights, least_squares
 from pruning_core.training.batch_norm import measure_again, tracked_norms
@@ -72,7 +72,7 @@ class _Refit:
     dense: nn.Module
     solver: Solver
 
-    def __call__(self, product: Product, given: Moments) -> None:
+    def __call__(self, product: WeightMatrices, given: Moments) -> None:
         layer = product.layer
         mask = self.masks.get(layer.name)
         kept = product.matrices(torch.ones(layer.shape, dtype=torch.bool) if mask is None else mask)
@@ -98,7 +98,7 @@ class _Refit:
         return None
 
 
-def _bias(product: Product) -> Tensor | None:
+def _bias(product: WeightMatrices) -> Tensor | None:
     """The bias of the product's outputs, a view; None where it has none."""
     module = product.module
     layer = product.layer

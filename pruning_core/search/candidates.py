@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from pruning_core.search.space import RatioSpace, within
-from pruning_core.types import Evaluation, MeansFailed, PruningError, Ratios
+from pruning_core.types import Evaluation, PruningError, Ratios, ResourceFailed
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Candidates:
         """What was measured, and why it could not be measured."""
         try:
             judged = self._evaluate(ratios)
-        except MeansFailed:
+        except ResourceFailed:
             raise
         except PruningError as error:
             self._failed += 1

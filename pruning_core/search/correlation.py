@@ -15,7 +15,7 @@ from pruning_core.plan import Plan
 from pruning_core.repairs import NONE
 from pruning_core.search.candidates import Candidate
 from pruning_core.search.evaluate import PlanEvaluate
-from pruning_core.search.run import Settings, prepared
+from pruning_core.search.run import SearchSettings, prepared
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Evaluation, PruningError, Ratios, Tuned
@@ -71,7 +71,7 @@ def spread(candidates: Sequence[Candidate], count: int) -> tuple[Candidate, ...]
 def trials(
     plan: Plan,
     space: Workspace,
-    settings: Settings,
+    settings: SearchSettings,
     candidates: Sequence[Candidate],
     config: TrainConfig,
 ) -> Iterator[Trial]:

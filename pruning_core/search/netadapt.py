@@ -1,4 +1,4 @@
-"""NetAdapt: every step cuts each part alone, far enough for the step's cost, and keeps the best."""
+"""NetAdapt: every step prunes each part alone, until the cost is low enough, and keeps the best."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,10 +47,10 @@ class NetAdapt(SearchDefaults):
         steps = self._steps(space, current, evaluations)
         for step, target in enumerate(self._targets(space.cost(current), keep, steps), start=1):
             tried = []
-            cuts = list(_cuts(space, current, target))
-            if candidates.count + len(cuts) >= evaluations:
+            steps_of_parts = list(_steps_of_parts(space, current, target))
+            if candidates.count + len(steps_of_parts) >= evaluations:
                 break
-            for part, ratios in cuts:
+            for part, ratios in steps_of_parts:
                 origin = f"step {step}: {part.name}"
                 tried.append(candidates.measure(ratios, origin, target=target))
                 yield tried[-1]
@@ -66,7 +66,7 @@ class NetAdapt(SearchDefaults):
         cost = space.cost(ratios)
         while True:
             first, *_ = self._targets(cost, space.keep or 0.0, steps + 1)
-            parts = sum(1 for _ in _cuts(space, ratios, first))
+            parts = sum(1 for _ in _steps_of_parts(space, ratios, first))
             if (steps + 1) * max(1, parts) >= evaluations:
                 return steps
             steps += 1
@@ -78,10 +78,12 @@ class NetAdapt(SearchDefaults):
         return [float(cost - (cost - keep) * part) for part in fallen]
 
 
-def _cuts(space: RatioSpace, ratios: Ratios, target: float) -> Iterator[tuple[Part, Ratios]]:
+def _steps_of_parts(
+    space: RatioSpace, ratios: Ratios, target: float
+) -> Iterator[tuple[Part, Ratios]]:
     """For each part that can meet the target alone, the least ratio that does.
 
-    Where no part can meet it alone, each part goes as far as it can.
+    Where no part can meet it alone, each part gets the highest ratio it can have.
     """
     alone = [(part, least_ratio(space, ratios, part, target)) for part in space.parts]
     met = [(part, ratio) for part, ratio in alone if ratio is not None]

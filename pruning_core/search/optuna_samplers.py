@@ -112,7 +112,8 @@ class Tpe(OptunaDefaults):
 class Nsga2(OptunaDefaults):
     """Looks for the best trade-offs of the score and all costs at once, by sorting into fronts.
 
-    A generation's parents are the candidates of the first fronts, the lonelier of a front first;
+    A generation's parents are the candidates of the first fronts, in each front those with the
+    fewest neighbours first;
     children are drawn around two parents (simulated binary crossover), and some ratios are moved
     (polynomial mutation). By Optuna. With a budget, every proposal is shifted to it, and the other
     costs are traded off. Without one, all costs are. A search of few evaluations has smaller

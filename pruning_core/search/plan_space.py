@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pruning_core.allocation import ALLOCATIONS
+from pruning_core.allocation import ALLOCATIONS, STARTING_ALLOCATIONS
 from pruning_core.granularity import need_channels
 from pruning_core.masks import n_removed
 from pruning_core.plan import Plan
@@ -14,7 +14,7 @@ from pruning_core.search.measured_times import MeasuredTimes
 from pruning_core.search.plan_costs import COUNTED, PlanCosts, coupling_of
 from pruning_core.search.record_log import RecordLog
 from pruning_core.search.space import Part, PartFeatures
-from pruning_core.tied_layers import average_ratios, left_alone, tied_parts
+from pruning_core.tied_layers import average_ratios, tied_parts, unequal_couplings
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 from pruning_core.workspaces import Workspace
 
@@ -22,8 +22,6 @@ TIME = "time"
 BUDGETS = COUNTED | {TIME: "measured time"}
 """What a budget can limit, with its words."""
 NORMS_HINT = "With norms over kept channels, more layers can become narrower."
-STARTS = ("uniform", "global", "lamp", "erk")
-"""Allocations whose ratios a search may begin with."""
 STEPS = 25
 """Bisections of the shift of all ratios."""
 LOWER_HALF = 0.5
@@ -167,7 +165,7 @@ class PlanSpace:
         sparsity = 0.5 if self.keep is None else 1 - self.keep
         names = [name for part in self.parts for name in part.layers]
         layers = tuple(self._layers[name] for name in names)
-        for name in STARTS:
+        for name in STARTING_ALLOCATIONS:
             ratios = ALLOCATIONS[name](layers, self.groups, sparsity)
             resolved = self.resolved
             shared = average_ratios(ratios, layers, resolved.granularity, resolved.couplings)
@@ -202,7 +200,7 @@ class PlanSpace:
         if not g.ties_layers:
             yield from parts
             return
-        alone = left_alone(resolved.space.tied[0])
+        alone = unequal_couplings(resolved.space.tied[0])
         fixed = {
             name
             for own in self.resolved.space.tied[0]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
 from pruning_core.file_locks import lock_file
-from pruning_core.types import MeansFailed
+from pruning_core.types import ResourceFailed
 
 Record = dict[str, Any]
 
 
-class StorageFailed(MeansFailed):
+class StorageFailed(ResourceFailed):
     """What is kept cannot be read or written."""
 
 

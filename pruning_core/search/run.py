@@ -37,7 +37,7 @@ TOP = 10
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchSettings:
     """How to search. method: a name of `SEARCHES`, with settings after a colon.
 
     budget: macs, parameters, bytes or time; keep: the share of it that may remain; None: no budget,
@@ -70,7 +70,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchResult:
     """The last event of `search`: the best candidate, and the plan that removes its ratios.
 
     top: the best candidates within the budget, at most `TOP`, each with other ratios. dense: the
@@ -95,13 +95,13 @@ def searches_root() -> Path:
 def search(
     plan: Plan,
     space: Workspace,
-    settings: Settings,
+    settings: SearchSettings,
     folder: Path | None = None,
     points: Sequence[SensitivityPoint] = (),
     *,
     backend: Backend | None = None,
     by_name: bool = False,
-) -> Iterator[Candidate | WorkerLost | Found]:
+) -> Iterator[Candidate | WorkerLost | SearchResult]:
     """Yields every measured candidate, then what was found.
 
     All is measured without training, on the plan's probe of the validation split.
@@ -115,7 +115,7 @@ def search(
     >>> import tempfile
     >>> plan = Plan(model="lenet5", granularity="filter")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     settings = Settings("random", evaluations=3)
+    ...     settings = SearchSettings("random", evaluations=3)
     ...     space = open_workspace("lenet5", "digits")
     ...     *events, found = search(plan, space, settings, Path(folder))
     >>> len(events), found.best.cost <= 0.505
@@ -133,7 +133,7 @@ def search(
     yield _found(ready, settings, top)
 
 
-def _found(ready: PlanEvaluate, settings: Settings, top: Sequence[Candidate]) -> Found:
+def _found(ready: PlanEvaluate, settings: SearchSettings, top: Sequence[Candidate]) -> SearchResult:
     """The last event. Raises PruningError where no candidate is within the budget."""
     if not top:
         raise PruningError(
@@ -143,12 +143,12 @@ def _found(ready: PlanEvaluate, settings: Settings, top: Sequence[Candidate]) ->
     best = top[0]
     plan = ready.space.plan_with(best.ratios)
     note = time_words(ready.space.times.again(best.ratios)) if settings.budget == TIME else ""
-    return Found(plan, best, tuple(top), ready.dense(), ready.measured, note)
+    return SearchResult(plan, best, tuple(top), ready.dense(), ready.measured, note)
 
 
 def _run_method(
     space: PlanSpace,
-    settings: Settings,
+    settings: SearchSettings,
     starts: Mapping[str, Ratios],
     evaluate: SharedEvaluate,
     workers: int,
@@ -170,7 +170,7 @@ def best_of(candidates: Sequence[Candidate], space: RatioSpace) -> list[Candidat
 
 
 def prepared(
-    plan: Plan, space: Workspace, settings: Settings, folder: Path | None = None
+    plan: Plan, space: Workspace, settings: SearchSettings, folder: Path | None = None
 ) -> PlanEvaluate:
     """The space of the plan, and what measures its ratios. folder: as in `search`.
 
@@ -194,7 +194,7 @@ def prepared(
     return PlanEvaluate(ratios)
 
 
-def asked_repair(plan: Plan, settings: Settings) -> Plan:
+def asked_repair(plan: Plan, settings: SearchSettings) -> Plan:
     """The plan with the repair of the search, whether or not it changes something."""
     return replace(plan, repair=settings.repair or (BN if plan.repair == NONE else plan.repair))
 

@@ -1,4 +1,4 @@
-"""Sub-networks drawn at random (EagleEye): ratios are drawn, held to the budget and measured."""
+"""Sub-networks drawn at random (EagleEye): ratios are drawn, fitted to the budget and measured."""
 
 import math
 from collections.abc import Generator, Iterator, Mapping
@@ -184,8 +184,8 @@ class EagleEyeSensitivity(EagleEyeWeighted):
 class EagleEyeDivergence(EagleEyeSensitivity):
     """EagleEye with higher ratios for parts whose removal alone changes the outputs little.
 
-    The change is the KL divergence of the cut network's class probabilities from those of the full
-    one. Every part is measured alone first, which takes one evaluation each.
+    The change is the KL divergence of the pruned network's class probabilities from those of
+    the dense one. Every part is measured alone first, which takes one evaluation each.
     """
 
     label: str = "EagleEye, by KL divergence"

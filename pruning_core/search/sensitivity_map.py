@@ -18,10 +18,10 @@ HALVINGS = 60
 class SensitivityMap(SearchDefaults):
     """Measures each part alone at several ratios, then searches one threshold on the drop.
 
-    Every part gets the largest ratio whose drop of the score, when it is cut alone, is at most t.
-    The smallest t within the budget is found by halving; it costs no evaluation. Between measured
-    ratios the drop is linear, and it never falls as the ratio grows. The last candidate has these
-    ratios. The others are cuts of one part, mostly above the budget. The idea of FastNAS in
+    Every part gets the largest ratio whose drop of the score, when it is pruned alone, is at most
+    t. The smallest t within the budget is found by halving; it costs no evaluation. Between
+    measured ratios the drop is linear, and it never falls as the ratio grows. The last candidate
+    has these ratios. The others prune one part, mostly above the budget. The idea of FastNAS in
     NVIDIA's ModelOpt, as its documentation describes it; the starts have no effect.
     """
 
@@ -42,14 +42,14 @@ class SensitivityMap(SearchDefaults):
         candidates = Candidates(space, evaluate)
         least = least_ratios(space.parts)
         space.fitted(least)
-        uncut = candidates.measure(least, "nothing removed")
-        yield uncut
+        unpruned = candidates.measure(least, "nothing removed")
+        yield unpruned
         points = (evaluations - 2) // len(space.parts)
         drops: dict[str, list[float]] = {part.name: [0.0] for part in space.parts}
         for part in space.parts:
             for ratio in np.linspace(part.least, part.most, points + 1)[1:]:
                 alone = candidates.measure(least | part.ratios(float(ratio)), f"{part.name} alone")
-                drops[part.name].append(uncut.judged.score - alone.judged.score)
+                drops[part.name].append(unpruned.judged.score - alone.judged.score)
                 yield alone
         ratios, threshold = _within_budget(space, drops)
         yield candidates.measure(space.fitted(ratios), "threshold", threshold=threshold)

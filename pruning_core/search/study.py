@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pruning_core.search.candidates import Evaluate, Judged
 from pruning_core.search.record_log import Record, RecordLog
-from pruning_core.types import MeansFailed, PruningError, Ratios
+from pruning_core.types import PruningError, Ratios, ResourceFailed
 
 POLL = 0.05
 """Seconds between two looks at an evaluation that another worker has begun."""
@@ -86,7 +86,7 @@ class SharedEvaluate:
             values = {name: getattr(judged, name) for name in NUMBERS}
             outcome = {"state": "finished", **values}
             self.measured += 1
-        except MeansFailed:
+        except ResourceFailed:
             raise
         except PruningError as error:
             outcome = {"state": "failed", "reason": str(error)}

@@ -14,7 +14,7 @@ from pruning_core.search.evaluations import evaluations_name
 from pruning_core.search.plan_space import PlanSpace
 from pruning_core.search.postgres_log import open_log
 from pruning_core.search.study import SharedEvaluate, shared
-from pruning_core.workers import Emit, Task, WorkerLost, Workers, parallel
+from pruning_core.workers import Emit, Producer, WorkerLost, Workers, parallel
 from pruning_core.workspaces import Workspace, open_in_worker
 
 RunMethod = Callable[[SharedEvaluate, int], Iterator[Candidate]]
@@ -68,13 +68,13 @@ def candidates(
     count = backend.count()
     owns: list[SharedEvaluate] = []
 
-    def tasks_of(workers: Workers) -> list[Task]:
+    def producers_of(workers: Workers) -> list[Producer]:
         numbers = [(first, count) for first in range(1, count + 1)]
         owns.extend(stack.enter_context(shared(log(), workers.run, own)) for own in numbers)
         return [partial(_emit, run, own, count) for own in owns]
 
     with ExitStack() as stack:
-        for event in parallel(backend, EvaluateSource(ready, by_name), tasks_of):
+        for event in parallel(backend, EvaluateSource(ready, by_name), producers_of):
             if isinstance(event, Candidate):
                 better = best is None or event.judged.rank > best.judged.rank
                 event = replace(event, best=event.best and better)

@@ -7,7 +7,7 @@ step and keeps a move where the whole plan, measured on the probe, loses less.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pruning_core.allocation import ALLOCATIONS, fit_ratios
+from pruning_core.allocation import ALLOCATIONS, STARTING_ALLOCATIONS, fit_ratios
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.pipeline import probe_split
@@ -19,8 +19,6 @@ from pruning_core.workspaces import Workspace
 
 CORRECTED = "corrected"
 """The name of ratios that were moved from a start."""
-STARTS = ("uniform", "global", "lamp", "erk")
-"""Allocations that are measured first, beside the sensitivity rules."""
 BLENDS = (0.25, 0.5, 0.75)
 """Parts of the way between the two best starts."""
 STEPS = (0.1, 0.05)
@@ -66,12 +64,12 @@ def corrected(plan: Plan, space: Workspace, points: Sequence[SensitivityPoint]) 
 
 def steps(layers: int) -> int:
     """The largest number of events of `corrected` for so many layers."""
-    return len(STARTS) + len(SENSITIVITY_RULES) + len(BLENDS) + len(STEPS) * layers
+    return len(STARTING_ALLOCATIONS) + len(SENSITIVITY_RULES) + len(BLENDS) + len(STEPS) * layers
 
 
 def start_label(name: str) -> str:
     """The name of a `Joint` for people, such as "Uniform and Global" for a blend."""
-    labels = {start: ALLOCATIONS[start].label for start in STARTS}
+    labels = {start: ALLOCATIONS[start].label for start in STARTING_ALLOCATIONS}
     labels |= {rule: entry.label for rule, entry in SENSITIVITY_RULES.items()}
     labels[CORRECTED] = "Corrected"
     return " and ".join(labels[part] for part in parts(name))
@@ -115,7 +113,7 @@ class _Search:
 
     def starts(self, points: Sequence[SensitivityPoint]) -> Iterator[Joint]:
         """The allocations and the rules that meet the target."""
-        allocations = {name: ALLOCATIONS[name] for name in STARTS} | {
+        allocations = {name: ALLOCATIONS[name] for name in STARTING_ALLOCATIONS} | {
             name: FromSensitivity(tuple(points), name) for name in SENSITIVITY_RULES
         }
         for name, allocation in allocations.items():

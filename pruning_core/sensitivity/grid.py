@@ -21,11 +21,10 @@ from pruning_core.sensitivity.grid_jobs import (
 from pruning_core.sensitivity.points import KeptPoints
 from pruning_core.training.journal import Journal
 from pruning_core.types import PruningError, SensitivityPoint
+from pruning_core.workers import MAX_LOSSES
 from pruning_core.workspaces import Workspace, open_workspace
 
 Points = list[SensitivityPoint]
-MAX_LOSSES = 3
-"""Measuring ends with an error when workers are lost so often with no job finished between."""
 
 
 def measure(

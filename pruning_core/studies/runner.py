@@ -22,7 +22,7 @@ from pruning_core.studies.store import (
     study_folder,
 )
 from pruning_core.studies.study import Run, Study, runnable_runs
-from pruning_core.types import Epoch, Evaluation, MeansFailed, PruningError, Step
+from pruning_core.types import Epoch, Evaluation, PruningError, ResourceFailed, Step
 from pruning_core.workers import Emit, WorkerLost, Workers, parallel
 from pruning_core.workspaces import Workspace, open_in_worker
 
@@ -193,7 +193,7 @@ def _measure(workers: Workers, emit: Emit, folder: Path, numbered: Numbered, tot
     emit(RunStarted(number, total, run))
     try:
         result = workers.run(run)
-    except MeansFailed:
+    except ResourceFailed:
         raise
     except PruningError as error:
         emit(RunFailed(number, total, run, str(error)))

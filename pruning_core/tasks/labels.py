@@ -76,18 +76,18 @@ class Labels(Task):
         rows = rows_of(targets.cpu())
         self.check(logits, rows)
         counted = rows != self.ignore_index
-        said = (logits > 0) & counted
+        predicted = (logits > 0) & counted
         true = (rows == 1) & counted
         labels = counted.double().sum(1)
-        right = ((said == true) & counted).double().sum(1)
+        right = ((predicted == true) & counted).double().sum(1)
         return {
             "loss": self.loss(logits.double(), rows, "none"),
             "value": right / labels.clamp_min(1),
             "count": (labels > 0).double(),
             "right": right,
             "labels": labels,
-            "both": (said & true).double().sum(1),
-            "said": said.double().sum(1),
+            "both": (predicted & true).double().sum(1),
+            "predicted": predicted.double().sum(1),
             "true": true.double().sum(1),
         }
 
@@ -101,7 +101,7 @@ class Labels(Task):
 
     def extras(self, parts: Parts) -> dict[str, float]:
         """The fraction of samples with all labels right, and the F1 score over all labels."""
-        positives = float(parts["said"].sum() + parts["true"].sum())
+        positives = float(parts["predicted"].sum() + parts["true"].sum())
         return {
             "all labels right": float((parts["right"] == parts["labels"]).double().mean()),
             "F1": 2 * float(parts["both"].sum()) / positives if positives else 1.0,

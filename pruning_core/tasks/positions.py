@@ -144,13 +144,13 @@ class Segmentation(Positions):
         logits, labels = self.aligned(outputs, targets)
         known = labels != self.ignore_index
         classes = logits.shape[1]
-        said = functional.one_hot(logits.argmax(1), classes).bool() & known[..., None]
+        predicted = functional.one_hot(logits.argmax(1), classes).bool() & known[..., None]
         true = functional.one_hot(torch.where(known, labels, 0).long(), classes).bool()
         true = true & known[..., None]
         parts = {
             **self.counted(outputs, targets),
-            "intersection": (said & true).sum(1).double(),
-            "union": (said | true).sum(1).double(),
+            "intersection": (predicted & true).sum(1).double(),
+            "union": (predicted | true).sum(1).double(),
         }
         parts["value"] = _mean_iou(parts)
         return {name: part.cpu() for name, part in parts.items()}

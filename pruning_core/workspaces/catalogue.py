@@ -31,7 +31,7 @@ class Listed:
 def known_models(*uploads: str) -> dict[str, Listed]:
     """Name -> network: the subjects, these uploads, the zoo. Unknown uploads are left out.
 
-    All uploads of this machine are not listed: pages show each visitor his own.
+    All uploads of this machine are not listed: each visitor's pages list that visitor's own.
     """
     own = {
         name: Listed(name, subject.label, subject.help, subject.source)

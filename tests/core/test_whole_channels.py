@@ -12,13 +12,13 @@ from pruning_core.hand_edits import HandEdits
 from pruning_core.model.coupling.dependent_masks import removed_channels, removed_rows
 from pruning_core.pipeline import tied_note
 from pruning_core.search import TOLERANCE, Candidate
-from pruning_core.search.run import Settings, search
+from pruning_core.search.run import SearchSettings, search
 from pruning_core.tied_layers import (
     edits_of_channels,
     has_several_outputs,
-    left_alone,
     same_channels,
     tied_scores,
+    unequal_couplings,
 )
 from tests.core.evaluation.test_partial_forward import seeded
 from tests.core.toy import is_sentence
@@ -105,7 +105,7 @@ def test_an_edit_of_one_output_is_one_of_its_channel_in_all_layers(space: Worksp
 
 def test_a_search_meets_its_budget_in_the_thinned_network(space: Workspace, tmp_path: Path) -> None:
     plan = Plan(granularity="filter", probe=10)
-    settings = Settings("random", "macs", 0.5, evaluations=3, repair="none")
+    settings = SearchSettings("random", "macs", 0.5, evaluations=3, repair="none")
     for event in search(plan, space, settings, tmp_path):
         if isinstance(event, Candidate):
             given = Plan(**{**vars(TIED), "criterion": plan.criterion})
@@ -133,7 +133,7 @@ def test_channels_with_more_outputs_than_others_are_left_alone() -> None:
     x = torch.rand(20, 4)
     y = torch.arange(20) % 2
     space = workspace(seeded(Parts), train=(x, y), test=(x, y))
-    assert [own.layers for own in left_alone(space.tied[0])] == [("a.weight",)]
+    assert [own.layers for own in unequal_couplings(space.tied[0])] == [("a.weight",)]
     assert same_channels(space.tied[0]) == ()
     note = tied_note(TIED, space)
     assert is_sentence(note or "")

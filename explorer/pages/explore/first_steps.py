@@ -1,4 +1,4 @@
-"""The first line of Explore: three steps for a new visitor, until he closes them."""
+"""The first line of Explore: three steps for a new visitor, until they are closed."""
 
 import streamlit as st
 

@@ -8,7 +8,7 @@ import torch
 
 from explorer.texts.translate import N_, _
 from pruning_core.granularity import Granularity, to_groups
-from pruning_core.hand_edits import Group
+from pruning_core.hand_edits import GroupEdit
 from pruning_core.types import Layer
 
 
@@ -47,7 +47,7 @@ def layer_facts(
     mask: torch.Tensor | None,
     scores: torch.Tensor | None,
     g: Granularity,
-    edits: Iterable[Group] = (),
+    edits: Iterable[GroupEdit] = (),
 ) -> LayerFacts:
     """The facts of a layer. weight, mask: O x I x H x W; scores: scope x group.
 
@@ -66,7 +66,7 @@ def layer_facts(
     )
 
 
-def _threshold(scores: np.ndarray, kept: np.ndarray, edits: Iterable[Group]) -> float | None:
+def _threshold(scores: np.ndarray, kept: np.ndarray, edits: Iterable[GroupEdit]) -> float | None:
     own = np.ones(kept.shape, bool)
     for scope, group, _keep in edits:
         own[scope, group] = False

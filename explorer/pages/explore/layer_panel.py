@@ -17,7 +17,7 @@ from explorer.texts.formats import percent, shape
 from explorer.texts.help import HELP
 from explorer.texts.translate import _, from_core, in_a_row, n_
 from pruning_core.granularity import granularity
-from pruning_core.hand_edits import Group
+from pruning_core.hand_edits import GroupEdit
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
@@ -83,7 +83,7 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: 
     )
 
 
-def _edits(plan: Plan, layer: Layer) -> tuple[Group, ...]:
+def _edits(plan: Plan, layer: Layer) -> tuple[GroupEdit, ...]:
     """The layer's groups kept or removed by hand at the plan's granularity."""
     groups = (
         edit.groups

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.texts.translate import _, from_core
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
-from pruning_core.tied_layers import alone_note, left_alone
+from pruning_core.tied_layers import unequal_couplings, unequal_note
 from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
 
@@ -28,6 +28,6 @@ def tied_caption(plan: Plan, space: Workspace, layer: Layer) -> None:
         return
     if own.note is not None:
         st.caption(from_core(own.note))
-    alone = alone_note(left_alone((own,)))
+    alone = unequal_note(unequal_couplings((own,)))
     if plan.tied and alone is not None:
         st.caption(from_core(alone))

@@ -27,12 +27,12 @@ NAMES = ("fine", "n_of_m", "vector_row", "kernel", "shape", "block:2x2", "filter
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class PrunedLayer:
     """The small layer, pruned by one granularity.
 
-    kept: O I H W, True = keep. magnitude: the share of the sum of |w| that is kept.
-    index_bits: what says where the kept weights are. outputs, inputs: channels that are left;
-    columns: of the unfolded matrix.
+    kept: O I H W, True = keep. magnitude: the share of the sum of |w| that is kept. index_bits:
+    bits that store the places of the kept weights. outputs, inputs: channels that are left;
+    columns: those left of the unfolded matrix.
     """
 
     granularity: Granularity
@@ -49,13 +49,13 @@ def chosen(name: str, budget: float) -> Granularity:
     return granularity(f"{round(4 * (1 - budget))}:4" if name == "n_of_m" else name)
 
 
-def cut(weight: torch.Tensor, g: Granularity, budget: float) -> Cut:
+def pruned_layer(weight: torch.Tensor, g: Granularity, budget: float) -> PrunedLayer:
     """The groups with the least mean |w| are removed."""
-    kept = patterns.cut(weight, g, budget)
+    kept = patterns.small_mask(weight, g, budget)
     counts = count_layer(SMALL, kept, VALUE_BITS, g)
     packed = n_of_m_bits(counts)
     stored = counts.kept_groups + counts.group_fillers
-    return Cut(
+    return PrunedLayer(
         g,
         kept.numpy(),
         float((weight.abs() * kept).sum() / weight.abs().sum()),
@@ -71,16 +71,16 @@ def small_weight() -> torch.Tensor:
     return weight_of(LAYER)[: SHAPE[0], : SHAPE[1]]
 
 
-def cuts(budget: float) -> dict[str, Cut]:
+def pruned_layers(budget: float) -> dict[str, PrunedLayer]:
     """The small layer by every granularity, at one budget of zeros."""
     weight = small_weight()
-    return {name: cut(weight, chosen(name, budget), budget) for name in NAMES}
+    return {name: pruned_layer(weight, chosen(name, budget), budget) for name in NAMES}
 
 
-def pictured(budget: float) -> dict[str, tuple[Cut, tuple[bytes, int, int]]]:
-    """The cuts and their pictures, cached."""
+def pictured(budget: float) -> dict[str, tuple[PrunedLayer, tuple[bytes, int, int]]]:
+    """The pruned layers and their pictures, cached."""
     return cache.cached_detail(
-        lambda: {name: (one, towers(one.kept)) for name, one in cuts(budget).items()},
+        lambda: {name: (one, towers(one.kept)) for name, one in pruned_layers(budget).items()},
         network(),
         "lesson granularity",
         budget,
@@ -97,7 +97,9 @@ def draw(budget: float, words: Words) -> Drawn:
     return Drawn(sheet(cards, width=CARD), {"budget": percent(budget), **kept}, 1, opens)
 
 
-def _card(name: str, one: Cut, png: tuple[bytes, int, int], finest: float, words: Words) -> Card:
+def _card(
+    name: str, one: PrunedLayer, png: tuple[bytes, int, int], finest: float, words: Words
+) -> Card:
     key = name.split(":")[0]
     title = words(key, pattern=one.granularity.label)
     lines = (

@@ -7,17 +7,17 @@ from explorer.session.url import pairs, unpaired
 from explorer.texts.translate import _
 from pruning_core.registry import find
 from pruning_core.search.plan_space import BUDGETS
-from pruning_core.search.run import Settings
+from pruning_core.search.run import SearchSettings
 from pruning_core.types import PruningError
 
-USUAL = Settings("eagleeye", evaluations=100)
+USUAL = SearchSettings("eagleeye", evaluations=100)
 """What the page shows first."""
-NAMES = tuple(field.name for field in fields(Settings) if field.name != "repair")
+NAMES = tuple(field.name for field in fields(SearchSettings) if field.name != "repair")
 """The choices of the page; the repair is the plan's."""
 NO_BUDGET = "none"
 
 
-def text_of_choices(chosen: Settings) -> str:
+def text_of_choices(chosen: SearchSettings) -> str:
     """The text for the address, without choices that are the usual ones."""
     changed = {name: getattr(chosen, name) for name in NAMES}
     return pairs(
@@ -29,7 +29,7 @@ def text_of_choices(chosen: Settings) -> str:
     )
 
 
-def choices(text: str) -> Settings:
+def choices(text: str) -> SearchSettings:
     """The inverse of `text_of_choices`. Raises PruningError for an invalid text."""
     chosen = replace(USUAL, **{name: _value(name, own) for name, own in unpaired(text).items()})
     find(BUDGETS, chosen.budget, "budget")

@@ -8,7 +8,7 @@ from explorer.texts.translate import N_
 from pruning_core.backends import configured_backend
 from pruning_core.plan import Plan
 from pruning_core.search import Candidate, Candidates, Judged, Part
-from pruning_core.search.run import Found, Settings, prepared, search
+from pruning_core.search.run import SearchResult, SearchSettings, prepared, search
 from pruning_core.training.journal import Journal
 from pruning_core.types import SensitivityPoint
 from pruning_core.workers import WorkerLost
@@ -35,10 +35,10 @@ class Started:
 def search_events(
     plan: Plan,
     space: Workspace,
-    settings: Settings,
+    settings: SearchSettings,
     points: tuple[SensitivityPoint, ...] = (),
     folder: Path | None = None,
-) -> Iterator[Started | Candidate | WorkerLost | Found]:
+) -> Iterator[Started | Candidate | WorkerLost | SearchResult]:
     """Measures the baselines, then yields the events of `search` without their tensors.
 
     points: of a finished scan, whose ratios by rule are starts too. folder: keeps how many

@@ -30,7 +30,7 @@ from pruning_core.history.unfinished import Carried, Description
 from pruning_core.plan import Plan
 from pruning_core.search import SEARCHES, search_method
 from pruning_core.search.plan_space import BUDGETS
-from pruning_core.search.run import MOST_EVALUATIONS, Settings
+from pruning_core.search.run import MOST_EVALUATIONS, SearchSettings
 from pruning_core.sensitivity.points import pack_points, unpack_points
 from pruning_core.settings import Setting, settings_of, text_of
 from pruning_core.types import PruningError
@@ -68,7 +68,7 @@ def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> N
             _start(asked, plan, space, known)
 
 
-def _choices_now() -> Settings:
+def _choices_now() -> SearchSettings:
     """The choices in the page's address; for an invalid text a warning and the usual ones."""
     text = state.page_text(KEY)
     try:
@@ -93,7 +93,7 @@ def _change(**changed: Any) -> None:
     state.set_page_text(KEY, text_of_choices(replace(before, **changed)))
 
 
-def _method(row: DeltaGenerator, settings: Settings) -> None:
+def _method(row: DeltaGenerator, settings: SearchSettings) -> None:
     name = settings.method.partition(":")[0]
     state.set_widget("search_method", name)
     row.selectbox(
@@ -106,7 +106,7 @@ def _method(row: DeltaGenerator, settings: Settings) -> None:
     )
 
 
-def _budget(row: DeltaGenerator, settings: Settings) -> None:
+def _budget(row: DeltaGenerator, settings: SearchSettings) -> None:
     """What is limited, and the share of it that may remain; none where the method needs none."""
     state.set_widget("search_budget", settings.budget)
     row.selectbox(
@@ -140,7 +140,7 @@ def _budget(row: DeltaGenerator, settings: Settings) -> None:
         )
 
 
-def _number(row: DeltaGenerator, label: str, field: str, settings: Settings) -> None:
+def _number(row: DeltaGenerator, label: str, field: str, settings: SearchSettings) -> None:
     key = f"search_{field}"
     state.set_widget(key, getattr(settings, field))
     row.number_input(
@@ -153,7 +153,7 @@ def _number(row: DeltaGenerator, label: str, field: str, settings: Settings) -> 
     )
 
 
-def _settings(settings: Settings) -> None:
+def _settings(settings: SearchSettings) -> None:
     """The method's own settings."""
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
     for setting in settings_of(search_method(settings.method)):
@@ -190,7 +190,7 @@ def _setting(row: DeltaGenerator, method: str, setting: Setting) -> None:
     )
 
 
-def _limits(settings: Settings) -> None:
+def _limits(settings: SearchSettings) -> None:
     """The range of every ratio, and the multiple of every width."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         bounds = (round(100 * settings.least), round(100 * settings.most))
@@ -253,7 +253,7 @@ def continue_searches() -> None:
 
     def go_on(carried: Carried, description: Description, plan: Plan, space: Workspace) -> None:
         try:
-            settings = Settings(**description["settings"])
+            settings = SearchSettings(**description["settings"])
             points = unpack_points(description["points"].encode(), space.dataset.task)
         except (AttributeError, KeyError, TypeError, PruningError) as error:
             carried.close(delete=True)

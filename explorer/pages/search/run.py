@@ -13,7 +13,7 @@ from pruning_core.intervals import wilson_interval
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE
 from pruning_core.search import SEARCHES, Candidate
-from pruning_core.search.run import Settings
+from pruning_core.search.run import SearchSettings
 from pruning_core.tasks import Task
 from pruning_core.types import Ratios, SensitivityPoint
 
@@ -27,7 +27,7 @@ class SearchRequest:
     """What to search. points: of a finished scan, whose ratios by rule are starts too."""
 
     plan: Plan
-    settings: Settings
+    settings: SearchSettings
     points: tuple[SensitivityPoint, ...] = field(default=(), repr=False, compare=False)
 
     @property
@@ -42,9 +42,9 @@ class SearchRequest:
         )
 
     @property
-    def comparable(self) -> tuple[Plan, Settings]:
+    def comparable(self) -> tuple[Plan, SearchSettings]:
         """Equal for searches whose candidates have the same budget and are measured alike."""
-        usual = Settings()
+        usual = SearchSettings()
         settings = replace(
             self.settings, method=usual.method, evaluations=usual.evaluations, seed=usual.seed
         )

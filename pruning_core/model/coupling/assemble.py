@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning_core.model.coupling.budget import Budget
-from pruning_core.model.coupling.first_run import FirstRun, Read, varies
+from pruning_core.model.coupling.first_run import ChannelRead, FirstRun, varies
 from pruning_core.model.coupling.parameter_views import ParameterAxis
 from pruning_core.model.coupling.positions import IS_OUTPUT, ChannelPositions, Coupling
 from pruning_core.types import Layer
@@ -97,7 +97,7 @@ def _by_root(run: FirstRun, root: Roots) -> dict[int, str]:
 
 
 Noted = tuple[ParameterAxis, Tensor, tuple[int, int] | None]
-"""Positions along a parameter's axis, the root at each (0 for none), and rows as in `Read`."""
+"""Positions along a parameter's axis, the root at each (0: none), and rows as in `ChannelRead`."""
 
 
 def _follows(run: FirstRun, root: Roots) -> list[Noted]:
@@ -134,7 +134,7 @@ def _bare(
 
 def _reads(run: FirstRun, root: Roots, budget: Budget) -> list[Noted]:
     """Every different read, without the positions that also read something that has no channel."""
-    by_axis: dict[tuple[str, int], dict[tuple[object, ...], tuple[Read, Tensor]]]
+    by_axis: dict[tuple[str, int], dict[tuple[object, ...], tuple[ChannelRead, Tensor]]]
     by_axis = defaultdict(dict)
     for read in run.reads:
         budget.step()

@@ -31,14 +31,14 @@ COMPUTED_WEIGHT = (
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
+class ChannelRead:
     """A weight's axis and the channels that it takes as inputs. rows: as in `ChannelPositions`."""
 
     axis: ParameterAxis
     channels: Tensor
     rows: tuple[int, int] | None = None
 
-    def overlaps(self, other: "Read") -> bool:
+    def overlaps(self, other: "ChannelRead") -> bool:
         """Have both rows in common?"""
         one = self.rows
         two = other.rows
@@ -89,7 +89,7 @@ class NormStep:
     scale: Tensor
 
 
-Step = WeightStep | StatisticStep | NormStep
+NotedStep = WeightStep | StatisticStep | NormStep
 
 
 @dataclass(eq=False)
@@ -113,12 +113,12 @@ class FirstRun:
     made: dict[tuple[str, int], int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
-    reads: list[Read] = field(default_factory=list)
+    reads: list[ChannelRead] = field(default_factory=list)
     follows: list[tuple[ParameterAxis, Tensor]] = field(default_factory=list)
     repeated: set[tuple[str, int]] = field(default_factory=set)
     tables: set[tuple[str, int]] = field(default_factory=set)
     bare: dict[str, int] = field(default_factory=dict)
-    steps: dict[int, Step] = field(default_factory=dict)
+    steps: dict[int, NotedStep] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     over_kept: bool = False
     index: int = 0
@@ -257,16 +257,18 @@ class FirstRun:
         """
         used = {key for key in self.made if key in self.tables or key[0] in self.used}
         shared = [
-            Read(ParameterAxis(*key, torch.arange(size)), self.made[key] + torch.arange(size))
+            ChannelRead(
+                ParameterAxis(*key, torch.arange(size)), self.made[key] + torch.arange(size)
+            )
             for key in used
             for size in [self.views.by_name[key[0]].shape[key[1]]]
         ]
         shared += [
-            Read(axis, numbers)
+            ChannelRead(axis, numbers)
             for axis, numbers in self.follows
             if axis[:2] not in self.repeated | self.tables
         ]
-        by_axis: dict[tuple[str, int], dict[bytes, Read]] = defaultdict(dict)
+        by_axis: dict[tuple[str, int], dict[bytes, ChannelRead]] = defaultdict(dict)
         for one in [*shared, *self.reads]:
             once = by_axis[one.axis[:2]]
             once.setdefault(one.channels.int().numpy().tobytes() + str(one.rows).encode(), one)
@@ -275,7 +277,7 @@ class FirstRun:
                 if one.overlaps(other):
                     self._tie_positions(one, other)
 
-    def _tie_positions(self, one: Read, other: Read) -> None:
+    def _tie_positions(self, one: ChannelRead, other: ChannelRead) -> None:
         size = 1 + int(max(one.axis.positions.max(), other.axis.positions.max()))
         a, b = (
             torch.full((size,), -1).index_copy(0, read.axis.positions, read.channels.long())

@@ -282,7 +282,7 @@ class Operations(OperationMode):
         return op(*args, **kwargs)
 
 
-class Recording(Operations):
+class NotingMode(Operations):
     """Runs the network's operations and notes what each does to channels."""
 
     def __init__(self, run: FirstRun, budget: Budget) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from pruning_core.model.coupling.assemble import Roots
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.dependent_masks import dead_without_rows, dependent_on_rows
-from pruning_core.model.coupling.first_run import Step
+from pruning_core.model.coupling.first_run import NotedStep
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.model.coupling.repeated_run import MARK, Comparison, Different, Repeated
+from pruning_core.model.coupling.repeated_run import MARK, Comparison, Repeated, StepsDiffer
 from pruning_core.model.inventory import stored
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.types import Layer, PruningError
@@ -41,7 +41,7 @@ class Proof:
     work: nn.Module
     model: nn.Module
     layers: tuple[Layer, ...]
-    steps: dict[int, Step]
+    steps: dict[int, NotedStep]
     names: dict[int, str]
     root: Roots
     starts: Mapping[str, int]
@@ -67,8 +67,8 @@ class Proof:
     def _passing(self, known: list[Coupling], seed: int, dense: Any) -> list[Coupling]:
         """The couplings, with reasons so that all others pass together."""
         result = self._without(known, range(len(known)), seed, dense)
-        if result is not None and result[0].still:
-            roots = set(self.root.of[sorted(result[0].still)].tolist())
+        if result is not None and result[0].not_zero:
+            roots = set(self.root.of[sorted(result[0].not_zero)].tolist())
             known = [
                 replace(own, reason=NOT_ZERO)
                 if own.reason is None and roots & set(self._roots(own).tolist())
@@ -93,7 +93,7 @@ class Proof:
         result = self._without(known, [index], seed, dense)
         if result is None:
             return replace(own, reason=NOT_REPEATED)
-        if result[0].still:
+        if result[0].not_zero:
             return replace(own, reason=NOT_ZERO)
         return own if result[0].passed else replace(own, reason=CHANGES_OTHERS)
 
@@ -165,7 +165,7 @@ class Proof:
                 outputs = self.forward()
         except PruningError:
             raise
-        except (Different, RuntimeError, LookupError, ValueError, TypeError, AttributeError):
+        except (StepsDiffer, RuntimeError, LookupError, ValueError, TypeError, AttributeError):
             return None
         if repeated.met != self.steps.keys():
             return None

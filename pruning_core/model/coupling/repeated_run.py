@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import (
     NormStep,
+    NotedStep,
     StatisticStep,
-    Step,
     WeightStep,
 )
 from pruning_core.model.coupling.operations import Operations
@@ -22,7 +22,7 @@ MARK = 12288.0
 """Stands in weights that read removed channels: no result may depend on them. Exact in bfloat16."""
 
 
-class Different(ValueError):
+class StepsDiffer(ValueError):
     """A repeated run took other steps than the first."""
 
 
@@ -30,18 +30,18 @@ class Different(ValueError):
 class Comparison:
     """What a repeated run found. Numbers of channels.
 
-    still: removed channels that a layer read as not zero. changed: kept channels that had another
-    value; elsewhere: another value was found where no channel is known, or in the outputs.
+    not_zero: removed channels that a layer read as not zero. changed: kept channels that had
+    another value; elsewhere: another value was found where no channel is known, or in the outputs.
     """
 
-    still: set[int] = field(default_factory=set)
+    not_zero: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)
     elsewhere: bool = False
 
     @property
     def passed(self) -> bool:
         """Was everything as it must be?"""
-        return not (self.still or self.changed or self.elsewhere)
+        return not (self.not_zero or self.changed or self.elsewhere)
 
 
 class Repeated(Operations):
@@ -50,13 +50,13 @@ class Repeated(Operations):
     So each layer reads what the operations between layers make of these results alone. expected:
     what every step read when nothing was removed; None: this run notes it. noise: a seed; with it,
     random numbers are added to the results, so that no accident of one input proves anything.
-    names: of the operations that take the steps; met: the steps that were taken. Raises Different
+    names: of the operations that take the steps; met: the steps that were taken. Raises StepsDiffer
     for other steps.
     """
 
     def __init__(
         self,
-        steps: Mapping[int, Step],
+        steps: Mapping[int, NotedStep],
         names: Mapping[int, str],
         removed: Tensor,
         budget: Budget,
@@ -81,7 +81,7 @@ class Repeated(Operations):
             return op(*args, **kwargs)
         self.met.add(self.index)
         if self.names[self.index] != op._schema.name:
-            raise Different
+            raise StepsDiffer
         if isinstance(noted, WeightStep):
             return self._weights(noted, args)
         if isinstance(noted, NormStep):
@@ -112,7 +112,7 @@ class Repeated(Operations):
             return
         dense = self.expected.read[self.index]
         if dense.shape != x.shape:
-            raise Different
+            raise StepsDiffer
         removed = self.removed[step.read.long()]
         shape = [1] * x.ndim
         shape[step.x_dim] = -1
@@ -121,7 +121,7 @@ class Repeated(Operations):
             return
         wrong = ~torch.isclose(x, wanted, rtol=1e-4, atol=1e-6, equal_nan=True)
         at = wrong.movedim(step.x_dim, 0).flatten(1).any(1)
-        self.result.still.update(step.read[at & removed].tolist())
+        self.result.not_zero.update(step.read[at & removed].tolist())
         kept = step.read[at & ~removed].tolist()
         self.result.changed.update(n for n in kept if n)
         self.result.elsewhere |= 0 in kept
@@ -132,7 +132,7 @@ class Repeated(Operations):
             self.biases[self.index] = bias.clone()
             return
         kept = bias == self.expected.biases[self.index]
-        self.result.still.update(step.made[removed & (bias != 0)].tolist())
+        self.result.not_zero.update(step.made[removed & (bias != 0)].tolist())
         self.result.changed.update(step.made[~removed & ~kept].tolist())
 
     def _compare_weight(self, weight: Tensor, step: WeightStep) -> None:
@@ -154,7 +154,7 @@ class Repeated(Operations):
             wanted = torch.where(rows.view(shape), zero, self.expected.read[-self.index])
             wrong = ~torch.isclose(weight, wanted, rtol=1e-4, atol=1e-6, equal_nan=True)
             at = wrong.movedim(outs, 0).flatten(1).any(1)
-            self.result.still.update(step.made[at & rows].tolist())
+            self.result.not_zero.update(step.made[at & rows].tolist())
             self.result.elsewhere |= bool((at & ~rows).any())
             return
         if step.zeros:
@@ -194,5 +194,5 @@ def _norm(step: NormStep, op: Any, args: Any) -> tuple[Tensor, ...]:
 def _statistics(step: StatisticStep, op: Any, args: Any, kwargs: Any) -> Any:
     leaves, form = tree_flatten(op(*args, **kwargs))
     if len(leaves) != len(step.results):
-        raise Different
+        raise StepsDiffer
     return tree_unflatten([result.clone() for result in step.results], form)

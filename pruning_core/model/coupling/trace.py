@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pruning_core.errors import first_line
 from pruning_core.model.coupling.assemble import Roots, assembled, roots
 from pruning_core.model.coupling.budget import Budget
-from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step
-from pruning_core.model.coupling.operations import Operations, Recording
+from pruning_core.model.coupling.first_run import FirstRun, NotedStep, StatisticStep
+from pruning_core.model.coupling.operations import NotingMode, Operations
 from pruning_core.model.coupling.parameter_views import ParameterViews
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, NOT_READ, Coupling
 from pruning_core.model.coupling.proof import NOT_ZERO, Proof
@@ -79,7 +79,7 @@ def _couplings(
     with Operations(budget), PlainKernels():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
     draws = not torch.equal(before, torch.get_rng_state())
-    with Recording(run, budget), PlainKernels(), norms, _same_numbers(draws):
+    with NotingMode(run, budget), PlainKernels(), norms, _same_numbers(draws):
         outputs = list(output_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
     for layer in layers:
@@ -149,7 +149,7 @@ def _same_numbers(draws: bool) -> Iterator[None]:
         yield
 
 
-def _of_one_class(step: Step, root: Roots) -> bool:
+def _of_one_class(step: NotedStep, root: Roots) -> bool:
     """Is every value of a statistic computed from channels that are removed together?"""
     return isinstance(step, StatisticStep) and all(
         len(set(root.of[list(sources)].tolist())) < 2 for sources in step.sources

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pruning_core.model.coupling.first_run import (
     COMPUTED_WEIGHT,
+    ChannelRead,
     FirstRun,
-    Read,
     WeightStep,
     varies,
 )
@@ -165,7 +165,7 @@ def _read(
         run.computed.add(axis.parameter)
         run.channels.refuse(channels.tolist(), COMPUTED_WEIGHT)
     if blank or bool(channels.any()):
-        run.reads.append(Read(axis, channels, rows))
+        run.reads.append(ChannelRead(axis, channels, rows))
 
 
 def matrix(x_at: int, weight_at: int, bias_at: int | None = None) -> Rule:

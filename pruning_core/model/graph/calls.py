@@ -198,7 +198,7 @@ def _can_be_kept(leaf: Any) -> bool:
 
 
 class _Operations(OperationMode):
-    """Tells a recorder about every operation."""
+    """Passes every operation to a recorder."""
 
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -51,7 +51,7 @@ class _Tracer(fx.Tracer):
         self.thread = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Modules that say so are one node, as torch's own are."""
+        """A module with `traced_whole` is one node, as torch's own modules are."""
         whole = getattr(m, "traced_whole", False)
         return whole or super().is_leaf_module(m, module_qualified_name)
 
@@ -98,9 +98,8 @@ def program(model: nn.Module, x: Inputs, outputs: Outputs | None = None) -> Prog
     (`Replay`), if that gives the same bits. Where it does not, the program is one whole-model node.
     outputs: of a task of the user's; the program ends with what it gives, not with the logits.
     """
-    with (
-        torch.no_grad()
-    ):  # as in `_trace_problem`: in another mode, torch may choose another kernel
+    # As in `_trace_problem`: in another mode, torch may choose another kernel.
+    with torch.no_grad():
         wanted = call(model, map_tensors(x, torch.clone))
         judged = find_logits(wanted) if outputs is None else outputs(wanted)
     traced = _checked_trace(model, x, wanted if judged is None else judged, outputs)
@@ -162,9 +161,8 @@ def _end_with(graph: fx.Graph, outputs: Outputs) -> None:
 
 def _logits(out: Any) -> Node:
     """The node of the logits in a trace's output. Raises TypeError where there is none."""
-    if isinstance(out, Node) and isinstance(
-        out.target, type
-    ):  # a dataclass is made of the node's arguments
+    # A dataclass is made of the node's arguments.
+    if isinstance(out, Node) and isinstance(out.target, type):
         out = out.kwargs
     if isinstance(out, Mapping):
         out = out.get("logits", out.get("out"))
@@ -229,9 +227,8 @@ def _trace_problem(program: Program, x: Inputs, wanted: object) -> str | None:
 
 
 def _whole(root: nn.Module, x: Inputs, reason: str, outputs: Outputs | None) -> Program:
-    def cloned(
-        _module: nn.Module, args: Any, kwargs: Any
-    ) -> Any:  # the model may write over its input
+    def cloned(_module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """The model may write over its input."""
         return tree_map(torch.clone, args), tree_map(torch.clone, kwargs)
 
     root.register_forward_pre_hook(cloned, with_kwargs=True)

@@ -146,7 +146,7 @@ def store_network(
             start = read_masks(read_tensors(given), network)
             given.unlink()
         weights = folder / WEIGHTS
-        save_file(_mstated(result.state, start), weights)
+        save_file(_masked(result.state, start), weights)
         if start:
             save_file(start, folder / MASKS)
         card = NetworkCard(
@@ -169,7 +169,7 @@ def _written(path: Path, content: bytes) -> Path:
     return path
 
 
-def _mstated(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+def _masked(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
     """The values with zeros where a mask removes them."""
     return {
         name: (value * masks[name] if name in masks else value).contiguous()

@@ -86,13 +86,13 @@ def test_a_busy_machine_is_named() -> None:
     assert "differ by 20%" in split.busy
 
 
-def test_verdicts_say_slower_and_that_zeros_bought_nothing() -> None:
+def test_verdicts_say_slower_and_that_zeros_save_no_time() -> None:
     assert verdict_words(timing("thin", 2.0, 0.1)).startswith("faster than dense: 2.00x [1.90")
     assert verdict_words(timing("thin", 2.0, halves=0.06)).startswith(
         "too busy to decide, halves d"
     )
     assert verdict_words(timing("csr", 0.5, 0.1)).startswith("slower than dense")
-    assert verdict_words(timing("masked", 1.0, 0.03)).startswith("the zeros bought nothing, within")
+    assert verdict_words(timing("masked", 1.0, 0.03)).startswith("the zeros save no time, within")
     assert verdict_words(timing("int8", 1.0, 0.03), 0.02).endswith("differ by 2.0%.")
 
 
@@ -152,7 +152,7 @@ def test_the_conclusion_names_what_is_faster_and_what_is_slower() -> None:
         "Faster than dense: thin (PyTorch, batch 1: 2.00x). "
         "Pruning made it slower than dense: csr (PyTorch, batch 1: 0.50x)."
     )
-    assert "pruning bought no time" in conclusion(quiet)
+    assert "pruning saves no time" in conclusion(quiet)
     assert conclusion(replace(both, machine=replace(quiet.machine, load=99.0))) == ""
 
 

@@ -25,13 +25,13 @@ from pruning_core.history.tensors import (
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.search.candidates import Candidate, Judged
-from pruning_core.search.run import Found, Settings
+from pruning_core.search.run import SearchResult, SearchSettings
 from pruning_core.studies import Measurement, Result, RunFailed, RunFinished, Study
 from pruning_core.studies import Run as Part
 from pruning_core.tasks import TASKS, change
 from pruning_core.tasks.task import joined
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Finished, MeansFailed, PruningError
+from pruning_core.types import Finished, PruningError, ResourceFailed
 from pruning_core.workspaces import Workspace, open_workspace
 
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))
@@ -98,9 +98,9 @@ def test_failed_and_interrupted_runs_are_kept_too(history: History) -> None:
 
     def lost() -> Iterator[object]:
         yield "begun"
-        raise MeansFailed("Its process was ended.")
+        raise ResourceFailed("Its process was ended.")
 
-    with pytest.raises(MeansFailed):
+    with pytest.raises(ResourceFailed):
         list(kept_run(history, Run("run", PLAN.to_json(), "f"), PLAN, space(), lost()))
     assert {run.kind: (run.state, run.sentence) for run in history.runs()} == {
         "run": ("interrupted", "Its process was ended."),
@@ -162,8 +162,8 @@ def test_a_search_keeps_its_best_candidates(history: History) -> None:
         Candidate(n, {"conv1.weight": n / 10}, dense, 0.5, {"macs": 0.5}, "uniform", n == 1)
         for n in (1, 2)
     )
-    found = Found(plan, candidates[0], candidates, dense, 2)
-    *_, keeping, last = kept_search(history, plan, Settings(), "f", space(), iter([found]))
+    found = SearchResult(plan, candidates[0], candidates, dense, 2)
+    *_, keeping, last = kept_search(history, plan, SearchSettings(), "f", space(), iter([found]))
     assert last is found
     assert isinstance(keeping, Keeping)
     runs = {run.kind: run for run in history.runs()}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.model import input_rows
-from pruning_core.model.input_rows import Product, products
+from pruning_core.model.input_rows import WeightMatrices, weight_matrices
 from pruning_core.model.inventory import inventory
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import named_inputs
@@ -20,7 +20,7 @@ MODULES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 }
 
 
-def seen_calls(model: nn.Module, known: list[Product], x: Tensor) -> list[Tensor]:
+def seen_calls(model: nn.Module, known: list[WeightMatrices], x: Tensor) -> list[Tensor]:
     """The rows of each product in one forward pass."""
     rows: dict[int, Tensor] = {}
     for number, product in enumerate(known):
@@ -39,7 +39,7 @@ def test_weights_times_rows_are_the_outputs(kind: str) -> None:
     module, shape = MODULES[kind]
     model = nn.Sequential(module)
     x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
-    (product,) = products(model, inventory(model, shape))
+    (product,) = weight_matrices(model, inventory(model, shape))
     (rows,) = seen_calls(model, [product], x)
     given = (rows @ product.matrices(product.weight).mT).detach()
     assert isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
@@ -66,7 +66,7 @@ class Attention(nn.Module):
 def test_an_attention_has_three_projections_and_the_heads_outputs() -> None:
     model = Attention().eval()
     x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1))
-    known = products(model, inventory(model, x[:1]))
+    known = weight_matrices(model, inventory(model, x[:1]))
     assert [(p.layer.kind, p.start) for p in known] == [
         ("attention_in", 0),
         ("attention_in", 8),
@@ -83,7 +83,7 @@ def test_an_attention_has_three_projections_and_the_heads_outputs() -> None:
 def test_rows_are_sampled_the_same_way_in_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_rows, "MOST_ROWS", 40)
     model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1))
-    (product,) = products(model, inventory(model, (1, 6, 6)))
+    (product,) = weight_matrices(model, inventory(model, (1, 6, 6)))
     x = torch.randn(4, 1, 6, 6)
     (rows,) = seen_calls(model, [product], x)
     (again,) = seen_calls(model, [product], 2 * x)
@@ -97,4 +97,4 @@ def test_other_modules_have_no_rows() -> None:
             return super().forward(2 * input)
 
     model = nn.Sequential(Scaled(4, 4), nn.Unflatten(1, (4, 1, 1)), nn.ConvTranspose2d(4, 2, 2))
-    assert products(model, inventory(model, torch.ones(1, 4))) == []
+    assert weight_matrices(model, inventory(model, torch.ones(1, 4))) == []

@@ -10,7 +10,7 @@ from pruning_core.pipeline import choose_masks
 from pruning_core.search import TOLERANCE, Candidate
 from pruning_core.search.plan_costs import COUNTED
 from pruning_core.search.plan_space import PlanSpace
-from pruning_core.search.run import Settings, search
+from pruning_core.search.run import SearchSettings, search
 from pruning_core.workspaces import open_workspace
 
 CASES = (
@@ -30,7 +30,7 @@ def test_candidates_respect_their_budget(
     """Counted on the thinned network; of masks that narrow nothing, in the smallest format."""
     plan = Plan(model=model, granularity=granularity, probe=10, repair="none")
     space = open_workspace(model, "digits")
-    settings = Settings("random", budget, keep, evaluations=2, most=0.95, repair="none")
+    settings = SearchSettings("random", budget, keep, evaluations=2, most=0.95, repair="none")
     own = PlanSpace(plan, space, budget=budget, keep=keep)
     for candidate in search(plan, space, settings, tmp_path):
         if not isinstance(candidate, Candidate):

@@ -7,7 +7,7 @@ import pytest
 
 from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.correlation import LEAST, correlations, differences, spread, trials
-from pruning_core.search.run import Settings, search
+from pruning_core.search.run import SearchSettings, search
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
@@ -68,7 +68,7 @@ def test_spread_candidates_are_different_and_reach_both_ends() -> None:
 
 
 def test_trials_measure_before_and_after_training(space: Workspace, tmp_path: Path) -> None:
-    settings = Settings("random", evaluations=6)
+    settings = SearchSettings("random", evaluations=6)
     *candidates, _ = search(PLAN, space, settings, tmp_path)
     chosen = spread([c for c in candidates if isinstance(c, Candidate)], LEAST)
     config = TrainConfig(epochs=2, lr=0.05, batch_size=16)

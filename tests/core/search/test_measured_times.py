@@ -13,7 +13,7 @@ from pruning_core.search import Candidate
 from pruning_core.search.measured_times import MeasuredTimes, TimeShare, time_words
 from pruning_core.search.plan_space import PlanSpace
 from pruning_core.search.record_log import FileLog
-from pruning_core.search.run import Found, Settings, search
+from pruning_core.search.run import SearchResult, SearchSettings, search
 from pruning_core.types import Masks, Ratios
 from pruning_core.workspaces import Workspace, open_workspace
 
@@ -66,9 +66,9 @@ def test_a_search_within_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(latency, "pruned_timing", measured)
     plan = Plan(model="lenet_300_100", granularity="filter", probe=16, repair="none")
     space = open_workspace(plan.model, plan.dataset)
-    settings = Settings("random", "time", 0.6, evaluations=4)
+    settings = SearchSettings("random", "time", 0.6, evaluations=4)
     *events, found = search(plan, space, settings, tmp_path)
-    assert isinstance(found, Found)
+    assert isinstance(found, SearchResult)
     candidates = [event for event in events if isinstance(event, Candidate)]
     assert all(candidate.cost in timed for candidate in candidates)
     assert all(0.4 < candidate.cost < 0.65 for candidate in candidates)

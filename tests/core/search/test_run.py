@@ -19,7 +19,7 @@ from pruning_core.pipeline import choose_masks, probe_split, pruned_copy
 from pruning_core.search import TOLERANCE, Candidate
 from pruning_core.search.evaluate import PlanEvaluate
 from pruning_core.search.plan_space import PlanSpace
-from pruning_core.search.run import Found, Settings, search
+from pruning_core.search.run import SearchResult, SearchSettings, search
 from pruning_core.types import Dataset
 from pruning_core.workspaces import Workspace
 from tests.core.toy import MemorySplit
@@ -57,9 +57,11 @@ def space() -> Workspace:
     return Workspace(model, data, inventory(model, (1, 6, 6)), ())
 
 
-def run(space: Workspace, settings: Settings, folder: Path) -> tuple[list[Candidate], Found]:
+def run(
+    space: Workspace, settings: SearchSettings, folder: Path
+) -> tuple[list[Candidate], SearchResult]:
     *events, found = search(PLAN, space, settings, folder)
-    assert isinstance(found, Found)
+    assert isinstance(found, SearchResult)
     return [event for event in events if isinstance(event, Candidate)], found
 
 
@@ -97,7 +99,7 @@ def test_other_granularities_count_the_masked_network(space: Workspace) -> None:
 
 
 def test_candidates_are_measured_as_their_plan_says(space: Workspace, tmp_path: Path) -> None:
-    _, found = run(space, Settings("eagleeye", evaluations=3), tmp_path)
+    _, found = run(space, SearchSettings("eagleeye", evaluations=3), tmp_path)
     _, masks = choose_masks(found.plan, space)
     network = pruned_copy(found.plan, space, masks)
     measured = evaluate(network, probe_split(found.plan, space))
@@ -109,7 +111,7 @@ def test_candidates_are_measured_as_their_plan_says(space: Workspace, tmp_path: 
 
 
 def test_finished_evaluations_are_never_measured_again(space: Workspace, tmp_path: Path) -> None:
-    settings = Settings("eagleeye", evaluations=4)
+    settings = SearchSettings("eagleeye", evaluations=4)
     first = list(islice(search(PLAN, space, settings, tmp_path), 2))
     path = next(tmp_path.glob("evaluations-*/evaluations.jsonl"))
     with path.open("a") as file:
@@ -136,18 +138,18 @@ def test_divergence_is_zero_for_the_dense_network(space: Workspace) -> None:
 
 def test_what_cannot_be_searched_has_one_sentence(space: Workspace, tmp_path: Path) -> None:
     wrong: dict[str, Callable[[], object]] = {
-        "cannot be met": lambda: run(space, Settings(keep=0.001), tmp_path),
-        "no search method": lambda: Settings("eagle"),
-        "no budget 'watts'": lambda: run(space, Settings(budget="watts"), tmp_path),
-        "outside 0 to 1": lambda: run(space, Settings(keep=1.5), tmp_path),
-        "needs a budget": lambda: Settings(keep=None),
-        "evaluations are outside": lambda: Settings(evaluations=0),
-        "least < most": lambda: run(space, Settings(least=0.5, most=0.5), tmp_path),
+        "cannot be met": lambda: run(space, SearchSettings(keep=0.001), tmp_path),
+        "no search method": lambda: SearchSettings("eagle"),
+        "no budget 'watts'": lambda: run(space, SearchSettings(budget="watts"), tmp_path),
+        "outside 0 to 1": lambda: run(space, SearchSettings(keep=1.5), tmp_path),
+        "needs a budget": lambda: SearchSettings(keep=None),
+        "evaluations are outside": lambda: SearchSettings(evaluations=0),
+        "least < most": lambda: run(space, SearchSettings(least=0.5, most=0.5), tmp_path),
         "sets the ratio": lambda: PlanSpace(Plan(granularity="2:4"), space),
         "measures each of the 2 parts": lambda: run(
-            space, Settings("eagleeye_kl", evaluations=2), tmp_path
+            space, SearchSettings("eagleeye_kl", evaluations=2), tmp_path
         ),
-        "cannot be read or written": lambda: run(space, Settings(), Path("/dev/null")),
+        "cannot be read or written": lambda: run(space, SearchSettings(), Path("/dev/null")),
     }
     for text, call in wrong.items():
         with pytest.raises(PruningError, match=text):

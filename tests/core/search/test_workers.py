@@ -20,14 +20,14 @@ import pytest
 from pruning_core import Plan, PruningError, backends
 from pruning_core.backends import Backend, Source, Submit, dask, executor_backend, process_pool
 from pruning_core.search import Candidate, Judged
-from pruning_core.search.run import Found, Settings, search
+from pruning_core.search.run import SearchResult, SearchSettings, search
 from pruning_core.types import Cancelled, Ratios
 from pruning_core.workers import WorkerLost, Workers, WorkersFailed, parallel
 from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.events import stop
 
 PLAN = Plan(model="lenet_300_100", dataset="digits", granularity="filter", probe=16)
-SETTINGS = Settings("random", "parameters", evaluations=8)
+SETTINGS = SearchSettings("random", "parameters", evaluations=8)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,10 @@ def space() -> Workspace:
 
 
 def run(
-    space: Workspace, folder: Path, backend: Backend | None, settings: Settings = SETTINGS
-) -> tuple[list[Candidate], Found]:
+    space: Workspace, folder: Path, backend: Backend | None, settings: SearchSettings = SETTINGS
+) -> tuple[list[Candidate], SearchResult]:
     *events, found = search(PLAN, space, settings, folder, backend=backend, by_name=True)
-    assert isinstance(found, Found)
+    assert isinstance(found, SearchResult)
     return [event for event in events if isinstance(event, Candidate)], found
 
 
@@ -58,7 +58,9 @@ def test_two_workers_share_one_search_here_and_on_dask(space: Workspace, tmp_pat
         candidates, found = run(space, tmp_path / "here", executor_backend(executor, workers=2))
     assert sorted(candidate.number for candidate in candidates) == list(range(1, 9))
     assert found.measured == len(finished(tmp_path / "here")) == 8
-    alone, _ = run(space, tmp_path / "alone", None, Settings("random", "parameters", evaluations=4))
+    alone, _ = run(
+        space, tmp_path / "alone", None, SearchSettings("random", "parameters", evaluations=4)
+    )
     by_number = {candidate.number: candidate for candidate in candidates}
     assert [by_number[number].ratios for number in (1, 3, 5, 7)] == [c.ratios for c in alone]
     scores = [candidate.judged.rank for candidate in candidates if candidate.best]

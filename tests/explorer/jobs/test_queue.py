@@ -13,7 +13,7 @@ from explorer.jobs.job import Job
 from explorer.jobs.queue import JobQueue
 from explorer.limits import Limits
 from pruning_core.history.unfinished import Jobs
-from pruning_core.types import Cancelled, MeansFailed, PruningError
+from pruning_core.types import Cancelled, PruningError, ResourceFailed
 
 
 class Gate:
@@ -293,7 +293,7 @@ def test_the_folder_of_a_job_stays_only_where_it_can_go_on_later(tmp_path: Path)
 
 def test_the_folder_of_a_job_whose_process_was_ended_stays(tmp_path: Path) -> None:
     def process_lost() -> Iterator[object]:
-        raise MeansFailed("Its process was ended.")
+        raise ResourceFailed("Its process was ended.")
 
     folders = Jobs(tmp_path)
     carried = folders.begin("0" * 12, {"number": 0})

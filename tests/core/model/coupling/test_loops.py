@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.coupling.first_run import Read
+from pruning_core.model.coupling.first_run import ChannelRead
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.inventory import inventory
 
@@ -26,14 +26,14 @@ class Loop(nn.Module):
 
 
 def test_equal_reads_of_a_loop_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared = list[Read]()
-    overlaps = Read.overlaps
+    compared = list[ChannelRead]()
+    overlaps = ChannelRead.overlaps
 
-    def counted(read: Read, other: Read) -> bool:
+    def counted(read: ChannelRead, other: ChannelRead) -> bool:
         compared.append(other)
         return overlaps(read, other)
 
-    monkeypatch.setattr(Read, "overlaps", counted)
+    monkeypatch.setattr(ChannelRead, "overlaps", counted)
     model = Loop().eval()
     assert couplings(model, inventory(model, (4,)), (4,))
     assert 0 < len(compared) < 20

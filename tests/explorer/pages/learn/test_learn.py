@@ -35,7 +35,7 @@ def learn() -> None:
     """The page inside the app's navigation."""
     import streamlit as st
 
-    from explorer.app import LEARN, PAGES
+    from explorer.pages import LEARN, PAGES
     from explorer.pages.learn import page
     from explorer.session import page_language
 
@@ -44,7 +44,7 @@ def learn() -> None:
     def empty() -> None:
         st.empty()
 
-    pages = {path: st.Page(empty, title=title, url_path=path) for _, title, _, path in PAGES}
+    pages = {path: st.Page(empty, title=title, url_path=path) for title, _, path in PAGES}
     pages[LEARN] = st.Page(lambda: page.render(pages), url_path=LEARN, default=True)
     st.navigation(list(pages.values()), position="top").run()
 
@@ -126,13 +126,15 @@ def test_both_tables_have_the_same_texts(language: str) -> None:
 
 def test_every_pattern_meets_the_budget_of_zeros() -> None:
     for budget in granularity.BUDGETS:
-        cuts = granularity.cuts(budget)
-        assert all((~cut.kept).mean() == budget for cut in cuts.values())
-        magnitudes = {name: cut.magnitude for name, cut in cuts.items()}
+        layers = granularity.pruned_layers(budget)
+        assert all((~layer.kept).mean() == budget for layer in layers.values())
+        magnitudes = {name: layer.magnitude for name, layer in layers.items()}
         assert max(magnitudes, key=magnitudes.__getitem__) == "fine"
-        assert cuts["filter"].outputs == round(8 * (1 - budget))
-        assert cuts["channel"].inputs == round(4 * (1 - budget))
-        assert cuts["fine"].index_bits > cuts["kernel"].index_bits > cuts["channel"].index_bits
+        assert layers["filter"].outputs == round(8 * (1 - budget))
+        assert layers["channel"].inputs == round(4 * (1 - budget))
+        assert (
+            layers["fine"].index_bits > layers["kernel"].index_bits > layers["channel"].index_bits
+        )
 
 
 def test_the_mask_stops_the_weight_and_the_gradient() -> None:

@@ -11,7 +11,7 @@ from explorer.pages.search.events import Started, search_events
 from explorer.pages.search.run import SearchRequest, SearchRun, together
 from pruning_core.plan import Plan
 from pruning_core.search import Candidate, Judged
-from pruning_core.search.run import Found, Settings
+from pruning_core.search.run import SearchResult, SearchSettings
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo.request import VARIABLE
 
@@ -20,7 +20,7 @@ STARTED = Started(Plan(), Judged(0.9, 0.9), {}, ())
 
 
 def made(seed: int, evaluations: int, keep: float = 0.5, *, started: bool = True) -> SearchRun:
-    settings = Settings(keep=keep, evaluations=evaluations, seed=seed)
+    settings = SearchSettings(keep=keep, evaluations=evaluations, seed=seed)
     request = SearchRequest(Plan(), settings)
     return SearchRun(JOB, request, STARTED if started else None, ())
 
@@ -62,7 +62,7 @@ def test_a_killed_server_loses_no_finished_candidate(
     space = open_workspace("lenet_300_100", "digits")
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     plan = Plan(model="lenet_300_100", granularity="filter", probe=16)
-    asked = SearchRequest(plan, Settings("random", "parameters", evaluations=100))
+    asked = SearchRequest(plan, SearchSettings("random", "parameters", evaluations=100))
     child, reads = searching(asked, space)
     with os.fdopen(reads, "rb", buffering=0) as told:
         assert told.read(1) == told.read(1) == b"x"
@@ -73,6 +73,6 @@ def test_a_killed_server_loses_no_finished_candidate(
     assert 2 <= finished < 100
     *events, found = search_events(asked.plan, space, asked.settings)
     assert sum(isinstance(event, Candidate) for event in events) == 100
-    assert isinstance(found, Found)
+    assert isinstance(found, SearchResult)
     different = log.read_text(encoding="utf-8").count('"finished"')
     assert found.measured == different - finished

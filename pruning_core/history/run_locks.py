@@ -8,7 +8,7 @@ from pruning_core.file_locks import lock_file
 FOLDER = "workers"
 
 
-class Worker:
+class RunLock:
     """A lock file that is locked until `close`, or until the process ends. Raises OSError."""
 
     def __init__(self, folder: Path) -> None:
