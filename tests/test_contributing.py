@@ -130,5 +130,5 @@ def test_a_network_is_one_function_and_one_entry(tmp_path: Path) -> None:
 
 def test_files_and_folders_that_a_recipe_names_exist() -> None:
     named = re.findall(r"`((?:\w+/)+[\w.]*)`", TEXT)
-    assert "explorer/first_paint.py" in named
+    assert "explorer/pages/__init__.py" in named
     assert not [path for path in named if not (ROOT / path).exists()]
