@@ -13,7 +13,8 @@ function learn(root, given) {
   const text = JSON.stringify(given)
   if (root.words === text) return false
   root.words = text
-  if (root.host) root.host.dataset.worded = ""
+  const { host } = root.getRootNode()
+  if (host) host.dataset.worded = ""
   for (const element of root.querySelectorAll("[data-words]")) {
     const key = element.dataset.words
     if (words[key]) element.innerHTML = words[key]

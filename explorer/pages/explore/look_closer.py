@@ -51,11 +51,23 @@ HINT = N_(
 SCROLL = """<script>
 const choice = document.querySelector('.st-key-closer')
 if (choice) {
+  const page = choice.closest('[data-testid=stMainBlockContainer]')
+  const above = [...page.querySelectorAll('.st-key-network_map, .st-key-lab')]
+  let acted = false
+  for (const input of ['wheel', 'touchstart', 'pointerdown', 'keydown'])
+    addEventListener(input, () => { acted = true }, { once: true, capture: true })
+  const lead = (_, grown) => acted ? grown.disconnect() : choice.scrollIntoView()
+  const follow = () => new ResizeObserver(lead).observe(page)
+  const begin = () => requestAnimationFrame(
+    above.every(each => each.querySelector('[data-worded]')) ? follow : begin)
   choice.style.scrollMarginTop = '5rem'
-  choice.scrollIntoView()
+  begin()
 }
 </script>"""
-"""A link to a view leads to it, once: it is far below the first screen."""
+"""A link to a view leads to it, when what is above is drawn: it is far below the first screen. It
+stays there while the page grows, until the user does something."""
+DRAWN = '<i class="pe-closer-drawn" hidden></i>'
+"""Stands after the view. Until then, page.css hides what follows on the page, which would move."""
 
 
 @part("look_closer", parallel=True)
@@ -63,7 +75,11 @@ def look_closer(plan: Plan, space: Workspace) -> None:
     """Draws the choice of a view and the view, of the layer that the page shows."""
     layer = shown_layer(plan, space)
     refusal = cache.prunable(plan, space)[1].get(layer.name)
-    closer_look(plan, space, layer, refusal, None if refusal else _selected_filter(plan, layer))
+    try:
+        chosen = None if refusal else _selected_filter(plan, layer)
+        closer_look(plan, space, layer, refusal, chosen)
+    finally:
+        st.html(DRAWN)
 
 
 def closer_look(
@@ -80,7 +96,7 @@ def closer_look(
         **address_choice("closer", {name: name for name in VIEWS}, None),
     )
     if view and state.arrived_with("closer") == view and not state.arrived_with("lesson_title"):
-        row.html(SCROLL, unsafe_allow_javascript=True)
+        row.html(SCROLL, width="content", unsafe_allow_javascript=True)
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(_(hint))
     if draw is not None:

@@ -107,7 +107,10 @@ def render(plan: Plan, space: Workspace) -> None:
         first_steps(task)
         if prunable:
             keep_button(plan, space)
-    top, network, layer, closer, table, rest = (st.container() for _place in range(6))
+    top, network, layer = (st.container() for _place in range(3))
+    closer = st.container(key="look_closer")
+    with st.container(key="below_look_closer"):
+        heading, table, rest = (st.container() for _place in range(3))
     with top:
         places = _panels(plan, space, layer, table)
     with network:
@@ -115,7 +118,9 @@ def render(plan: Plan, space: Workspace) -> None:
         if prunable:
             whole_network_panel(plan, space)
     with closer:
-        _closer(plan, space, reasons)
+        look_closer(plan, space)
+    with heading:
+        _heading(plan, space, reasons)
     with rest:
         _rest(space)
     now = measured.result()
@@ -123,9 +128,8 @@ def render(plan: Plan, space: Workspace) -> None:
         _show_measured(places, plan, space, now)
 
 
-def _closer(plan: Plan, space: Workspace, reasons: Mapping[str, str]) -> None:
-    """Draws the views of the shown layer, and the heading of the table."""
-    look_closer(plan, space)
+def _heading(plan: Plan, space: Workspace, reasons: Mapping[str, str]) -> None:
+    """Draws the heading of the table of layers."""
     layer = shown_layer(plan, space)
     if layer.name not in reasons:
         tied_caption(plan, space, layer)
