@@ -6,6 +6,11 @@ from tests.browser.app_page import no_traceback
 from tests.browser.audit import MOST_SHIFT, moved
 from tests.browser.conftest import Console, OpenPage, settled
 
+AT_THE_TOP = """() => {
+  const { y } = document.querySelector('.st-key-closer').getBoundingClientRect()
+  return Math.abs(y - 75) < 9
+}"""
+
 
 def test_a_link_to_a_view_leads_there_and_moves_nothing(
     open_page: OpenPage, console: Console
@@ -16,8 +21,6 @@ def test_a_link_to_a_view_leads_there_and_moves_nothing(
     page.get_by_text("kernel by kernel").wait_for()
     expect(table).to_be_visible()
     settled(page)
-    page.wait_for_function(
-        "() => Math.abs(document.querySelector('.st-key-closer').getBoundingClientRect().y - 75) < 9"
-    )
+    page.wait_for_function(AT_THE_TOP)
     assert moved(page) < MOST_SHIFT
     no_traceback(page, console)
