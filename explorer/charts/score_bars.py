@@ -13,27 +13,11 @@ from explorer.charts.palette import AXIS, GRID, KEPT, PRUNED, THRESHOLD
 from explorer.texts.translate import _, n_
 
 BINS = 50
-STYLE = f"""<style>
-.pe-scores {{ font-size: 13px; }}
-.pe-scores p {{ margin: 0 0 .4rem; font-size: 13px; }}
-.pe-scores p b {{ font-weight: 400; margin-right: 1.2rem; }}
-.pe-scores p b::before {{ content: ""; display: inline-block; width: 12px; height: 12px; margin-right: 6px; vertical-align: -1px; background: var(--look); }}
-.pe-scores .removed, .pe-scores i {{ --hatch: repeating-linear-gradient(-45deg, {PRUNED} 0 2px, transparent 2px 5px); }}
-.pe-scores .removed {{ --look: var(--hatch); }}
-.pe-scores .kept {{ --look: {KEPT}; }}
-.pe-scores > div {{ display: grid; grid-template: 15rem auto auto / auto auto 1fr; column-gap: 6px; }}
-.pe-scores .bars {{ position: relative; display: flex; border: solid {AXIS}; border-width: 0 0 1px 1px; background: linear-gradient({GRID} 1px, transparent 1px) 0 0 / 100% 50%; }}
-.pe-scores i {{ flex: 1; background: var(--hatch) bottom / 100% var(--removed) no-repeat, linear-gradient(to top, transparent var(--removed), {KEPT} var(--removed) var(--all), transparent var(--all)); }}
-.pe-scores i:hover {{ outline: 1px solid {AXIS}; }}
-.pe-scores hr {{ position: absolute; inset: 0 auto 0 var(--at); height: auto; margin: 0; border: 0; border-left: 2px dashed {THRESHOLD}; pointer-events: none; }}
-.pe-scores .y {{ writing-mode: vertical-rl; rotate: 180deg; text-align: center; }}
-.pe-scores .up {{ display: flex; flex-direction: column-reverse; justify-content: space-between; text-align: right; margin-block: -.7em; }}
-.pe-scores .along {{ position: relative; grid-column: 3; height: 1.5em; }}
-.pe-scores .along span {{ position: absolute; left: var(--at); translate: -50%; }}
-.pe-scores .along span:first-child {{ translate: 0; }}
-.pe-scores .along span:last-child {{ translate: -100%; }}
-.pe-scores .x {{ grid-column: 3; text-align: center; }}
-</style>"""  # noqa: E501
+COLOURS = (
+    f"--kept-look: {KEPT}; --removed-look: {PRUNED}; --axis-look: {AXIS}; --grid-look: {GRID}; "
+    f"--threshold-look: {THRESHOLD}"
+)
+"""For the style, which is in explorer/page.css."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +92,8 @@ def score_bars_html(bars: ScoreBars, name: str) -> str:
         for at in (0, 0.25, 0.5, 0.75, 1)
     )
     return (
-        f'{STYLE}<div class="pe-scores" role="figure" aria-label="{escape(_sentence(bars, name))}">'
+        f'<div class="pe-scores" style="{COLOURS}" role="figure" '
+        f'aria-label="{escape(_sentence(bars, name))}">'
         f'<p><b class="removed">{escape(removed)}</b><b class="kept">{escape(kept)}</b></p>'
         f'<div><span class="y">{escape(_("groups"))}</span><div class="up">{ups}</div>'
         f'<div class="bars">{columns}{line}</div><div class="along">{ticks}</div>'

@@ -1,10 +1,12 @@
 """The histogram of group scores as HTML."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import explorer
 from explorer.charts.score_bars import score_bars, score_bars_html
 
 
@@ -23,6 +25,15 @@ def test_every_group_is_counted_once_and_the_threshold_is_marked() -> None:
     assert "Scores of conv1.weight: 3 of 5 groups kept, 2 removed." in html
     assert "1 group has no finite score." in html
     assert "score 2.5: 0 removed, 2 kept" in html
+
+
+def test_the_style_of_every_page_has_no_colour_that_the_chart_does_not_give() -> None:
+    rules = (Path(explorer.__file__).parent / "page.css").read_text(encoding="utf-8")
+    style = rules[rules.index(".pe-scores {") :]
+    html = score_bars_html(score_bars(np.arange(3.0), np.arange(3) > 0, 1.0), "fc1.weight")
+    used = set(re.findall(r"var\((--[a-z]+-look)\)", style))
+    assert used == set(re.findall(r"(--[a-z]+-look): [#r]", html))
+    assert "<style" not in html, "the browser would read it again after every release"
 
 
 def test_ranks_in_several_scopes_have_no_common_threshold() -> None:
