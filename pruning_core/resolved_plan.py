@@ -179,15 +179,15 @@ class ResolvedPlan:
     def _in_whole_channels(self, ratios: Ratios) -> Ratios:
         """The ratios, of whole channels where a layer holds each in several outputs."""
         whole = dict(ratios)
-        for own in filter(has_several_outputs, self.couplings):
-            for name in ratios.keys() & set(own.layers):
+        for coupling in filter(has_several_outputs, self.couplings):
+            for name in ratios.keys() & set(coupling.layers):
                 count = n_removed(
                     self.granularity,
                     ratios[name],
-                    own.channels,
+                    coupling.channels,
                     allow_collapse=self.allow_collapse,
                 )
-                whole[name] = count / own.channels
+                whole[name] = count / coupling.channels
         return whole
 
     def _allocated(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:

@@ -38,9 +38,9 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
     looks = dict(zip(KINDS, zip(cycle(LAYERS), cycle(MARKS), strict=False), strict=False))
     for kind in KINDS:
         for split in SPLITS:
-            own = [run for run in shown if run.kind == kind and _split(run) == split]
-            if own:
-                _add_runs(figure, own, cost, task, looks[kind], len(shown) <= MOST_WHISKERS)
+            alike = [run for run in shown if run.kind == kind and _split(run) == split]
+            if alike:
+                _add_runs(figure, alike, cost, task, looks[kind], len(shown) <= MOST_WHISKERS)
     front = pareto_front(shown, cost, task)
     figure.add_scatter(
         x=[100 * run.costs[cost] for run in front],
@@ -119,28 +119,28 @@ def _add_runs(
     kind = kind_words(runs[0])
     share = _("{ratio} of the {cost}", ratio="%{x:.1f}%", cost=_cost_words(cost))
     finals = [run.final for run in runs if run.final is not None]
-    spans = [(own.value, own.low, own.high) for own in finals]
+    spans = [(final.value, final.low, final.high) for final in finals]
     figure.add_scatter(
         x=[100 * run.costs[cost] for run in runs],
-        y=[unit * own.value for own in finals],
+        y=[unit * final.value for final in finals],
         error_y=whiskers(spans, unit, width=3, color=colour) if intervals else None,
         mode="markers",
         name=_("{kind}, {split}", kind=kind, split=_(SPLITS[split])),
         marker={"color": colour, "symbol": mark if test else f"{mark}-open", "size": 9},
         customdata=[[run.id] for run in runs],
-        text=[_run_words(run, own, task) for run, own in zip(runs, finals, strict=True)],
+        text=[_run_words(run, final, task) for run, final in zip(runs, finals, strict=True)],
         hovertemplate=f"%{{text}}<br>{share}<extra></extra>",
     )
 
 
-def _run_words(run: Run, own: Value, task: Task) -> str:
+def _run_words(run: Run, final: Value, task: Task) -> str:
     """What a run is and its value, for the hover text."""
     value = _(
         "{value} (95%: {low} to {high}), n = {n}",
-        value=value_text(own.value, task),
-        low=value_text(own.low, task),
-        high=value_text(own.high, task),
-        n=f"{own.n:,}",
+        value=value_text(final.value, task),
+        low=value_text(final.low, task),
+        high=value_text(final.high, task),
+        n=f"{final.n:,}",
     )
     return f"<b>{run_title(run)}</b><br>{from_core(task.short_label)} {value}"
 
@@ -152,8 +152,10 @@ def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
     """
     splits = [_split(run) for run in runs]
     split = max(SPLITS, key=splits.count)
-    own = [run for run in runs if _split(run) == split]
-    return non_dominated(own, lambda run: run.costs[cost], lambda run: task.sign * _value(run))
+    comparable = [run for run in runs if _split(run) == split]
+    return non_dominated(
+        comparable, lambda run: run.costs[cost], lambda run: task.sign * _value(run)
+    )
 
 
 @kept
@@ -161,12 +163,12 @@ def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """The fraction removed from each layer, a line per run. removed: run -> layer -> fraction."""
     figure = go.Figure()
     share = _("{ratio} removed", ratio="%{y:.1f}%")
-    layers = list(dict.fromkeys(name for own in removed.values() for name in own))
+    layers = list(dict.fromkeys(name for ratios in removed.values() for name in ratios))
     looks = zip(cycle(LAYERS), cycle(DASHES), cycle(MARKS), strict=False)
-    for (name, own), (colour, dash, mark) in zip(removed.items(), looks, strict=False):
+    for (name, ratios), (colour, dash, mark) in zip(removed.items(), looks, strict=False):
         figure.add_scatter(
             x=layers,
-            y=[100 * own[layer] if layer in own else None for layer in layers],
+            y=[100 * ratios[layer] if layer in ratios else None for layer in layers],
             mode="lines+markers",
             name=name,
             line={"color": colour, "dash": dash, "width": 2},
@@ -189,18 +191,18 @@ def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
     figure = go.Figure()
     unit = scale(task)
     looks = zip(cycle(LAYERS), cycle(DASHES), cycle(MARKS), strict=False)
-    for (name, own), (colour, dash, mark) in zip(curves.items(), looks, strict=False):
-        spans = [(row[3], row[4], row[5]) for row in own.epochs]
+    for (name, curve), (colour, dash, mark) in zip(curves.items(), looks, strict=False):
+        spans = [(row[3], row[4], row[5]) for row in curve.epochs]
         figure.add_scatter(
-            x=[row[0] for row in own.epochs],
-            y=[unit * row[3] for row in own.epochs],
+            x=[row[0] for row in curve.epochs],
+            y=[unit * row[3] for row in curve.epochs],
             error_y=whiskers(spans, unit, width=3, color=colour),
             mode="lines+markers",
             name=name,
             line={"color": colour, "dash": dash, "width": 2},
             marker={"symbol": mark, "size": 7},
         )
-    most = max((len(own.epochs) for own in curves.values()), default=0)
+    most = max((len(curve.epochs) for curve in curves.values()), default=0)
     figure.update_xaxes(whole_ticks(most), title_text=_("epoch"))
     figure.update_yaxes(title_text=_("validation {value}", value=axis_title(task)))
     sentence = _(

@@ -215,7 +215,9 @@ def whiskers(
 
 def interval_bars(evaluations: Iterable[Evaluation], unit: float, **look: object) -> dict[str, Any]:
     """The 95% intervals of evaluations as error bars, as `whiskers`."""
-    return whiskers(((own.value, *own.interval) for own in evaluations), unit, **look)
+    return whiskers(
+        ((evaluation.value, *evaluation.interval) for evaluation in evaluations), unit, **look
+    )
 
 
 def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:

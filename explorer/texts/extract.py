@@ -78,7 +78,7 @@ def areas() -> dict[str, list[Text]]:
     for path in sorted((ROOT / "pruning_core").rglob("*.py")):
         for text in core_texts(path):
             texts.setdefault(_area(text.path), []).append(text)
-    read = {text.key for own in texts.values() for text in own}
+    read = {text.key for area_texts in texts.values() for text in area_texts}
     entries = [text for text in _entries() if text.key not in read]
     return texts | {"core_entries": entries}
 
@@ -228,11 +228,11 @@ def update() -> None:
         for old in folder.glob("*.po"):
             if old.stem not in texts:
                 old.unlink()
-        for area, own in texts.items():
+        for area, area_texts in texts.items():
             with (folder / f"{area}.po").open("wb") as file:
                 write_po(
                     file,
-                    _catalogue(code, own, known),
+                    _catalogue(code, area_texts, known),
                     width=100,
                     sort_by_file=True,
                     include_lineno=False,
@@ -288,8 +288,8 @@ def templates(texts: Mapping[str, Sequence[Text]]) -> str:
     """The content of the file of templates: all with places that `from_core` finds, sorted."""
     keys = {
         text.key
-        for area, own in texts.items()
-        for text in own
+        for area, area_texts in texts.items()
+        for text in area_texts
         if (text.kept or area.startswith("core"))
         and isinstance(text.key, str)
         and PLACE.search(text.key)
@@ -302,8 +302,8 @@ def missing(code: str, texts: Mapping[str, Sequence[Text]]) -> list[str]:
     known = translations(code)
     return [
         f"{area}: {text.key}"
-        for area, own in texts.items()
-        for text in own
+        for area, area_texts in texts.items()
+        for text in area_texts
         if text.key not in known
     ]
 

@@ -131,7 +131,9 @@ def _as_dict(made: ThinnedExport) -> dict[str, object]:
         "parameters": list(thinned.parameters),
         "macs": list(thinned.macs),
         "relative_error": thinned.error,
-        "measured": {name: evaluation_dict(own) for name, own in made.measured.items()},
+        "measured": {
+            name: evaluation_dict(evaluation) for name, evaluation in made.measured.items()
+        },
         "refused": list(thinned.refused),
         "notes": list(thinned.notes),
         "files": list(made.files),

@@ -150,13 +150,13 @@ def _advice(
 def _lines(latency: Latency) -> list[str]:
     """A table: one line per form, with what it says; then what was left out."""
     lines = []
-    for own in latency.times:
-        for timing in own.timings:
+    for times in latency.times:
+        for timing in times.timings:
             low, high = (1e3 * end for end in timing.quartiles)
             name = timing.variant
-            words = "" if name == "dense" else verdict_words(timing, own.errors[name])
+            words = "" if name == "dense" else verdict_words(timing, times.errors[name])
             lines.append(
-                f"{RUNTIMES[own.runtime].label:13} batch {own.batch:<4} {timing.label:18} "
+                f"{RUNTIMES[times.runtime].label:13} batch {times.batch:<4} {timing.label:18} "
                 f"{1e3 * timing.seconds:9.3f} ms [{low:.3f}, {high:.3f}]  {words}".rstrip()
             )
     at = latency.machine

@@ -75,7 +75,7 @@ class Latency:
     @property
     def busy(self) -> str | None:
         """Why the machine was too busy to decide; None where it was not."""
-        return busy_words(self.machine, [t for own in self.times for t in own.timings])
+        return busy_words(self.machine, [t for times in self.times for t in times.timings])
 
 
 def time_plan(
@@ -229,10 +229,10 @@ def conclusion(latency: Latency) -> str:
         return ""
     faster, slower = (
         ", ".join(
-            f"{timing.label} ({RUNTIMES[own.runtime].label}, batch {own.batch}: "
+            f"{timing.label} ({RUNTIMES[times.runtime].label}, batch {times.batch}: "
             f"{timing.speedup:.2f}x)"
-            for own in latency.times
-            for timing in own.timings[1:]
+            for times in latency.times
+            for timing in times.timings[1:]
             if timing.verdict == verdict
         )
         for verdict in ("faster", "slower")

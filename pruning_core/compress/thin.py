@@ -201,17 +201,17 @@ def rounded(masks: Masks, space: Workspace, multiple: int) -> Masks:
         name: weight.flatten(1).norm(dim=1)
         for name, weight in weights(space.model, space.layers).items()
     }
-    for own in space.tied[0]:
-        removed = removed_channels(own, removed_rows(made))
-        kept = own.channels - int(removed.sum())
-        more = min(own.channels, -(-kept // multiple) * multiple) - kept
-        if own.reason is None and more:
-            square = torch.zeros(own.channels)
-            for place in own.members:
+    for coupling in space.tied[0]:
+        removed = removed_channels(coupling, removed_rows(made))
+        kept = coupling.channels - int(removed.sum())
+        more = min(coupling.channels, -(-kept // multiple) * multiple) - kept
+        if coupling.reason is None and more:
+            square = torch.zeros(coupling.channels)
+            for place in coupling.members:
                 square.index_add_(0, place.channels, norms[place.parameter][place.positions] ** 2)
             back = square.masked_fill(~removed, -1).argsort(descending=True, stable=True)[:more]
-            chosen = torch.zeros(own.channels, dtype=torch.bool).index_fill_(0, back, True)
-            for place in own.members:
+            chosen = torch.zeros(coupling.channels, dtype=torch.bool).index_fill_(0, back, True)
+            for place in coupling.members:
                 if place.parameter in made:
                     rows = place.positions[chosen[place.channels]]
                     made[place.parameter] = made[place.parameter].clone().index_fill_(0, rows, True)

@@ -226,10 +226,10 @@ def _statistics(model: nn.Module, kept: Kept) -> Iterator[tuple[str, dict[int, l
         path, _, last = name.rpartition(".")
         module = model.get_submodule(path)
         if last == "weight" and isinstance(module, nn.modules.batchnorm._NormBase):
-            for own in ("running_mean", "running_var"):
-                if getattr(module, own) is not None:
+            for buffer in ("running_mean", "running_var"):
+                if getattr(module, buffer) is not None:
                     kept_entries = {axis: list(positions) for axis, positions in axes.items()}
-                    yield f"{path}.{own}" if path else own, kept_entries
+                    yield f"{path}.{buffer}" if path else buffer, kept_entries
 
 
 def _attentions(model: nn.Module, kept: Kept) -> Iterator[str]:

@@ -81,16 +81,18 @@ def removable_parts(
     by_head = {layer.name for part in heads for layer in part.heads}
     rows = removed_rows(masks)
     parameters = named_parameters(masked, layers)
-    for own in couplings:
-        lost = {name for name in own.layers if name in rows and bool(rows[name].any())}
-        if own.reason is not None:
-            if lost and not (own.reason == HEAD_ROWS and lost <= by_head):
-                sentences.refused.append(stays(sorted(lost, key=own.layers.index), own.reason))
+    for coupling in couplings:
+        lost = {name for name in coupling.layers if name in rows and bool(rows[name].any())}
+        if coupling.reason is not None:
+            if lost and not (coupling.reason == HEAD_ROWS and lost <= by_head):
+                sentences.refused.append(
+                    stays(sorted(lost, key=coupling.layers.index), coupling.reason)
+                )
             continue
-        zero = removed_channels(own, rows) & ~_living(own, parameters)
-        removed = zero | _unread(own, layers, masks, parameters)
-        _note_what_stays(own, rows, removed, sentences)
-        for place in own.members:
+        zero = removed_channels(coupling, rows) & ~_living(coupling, parameters)
+        removed = zero | _unread(coupling, layers, masks, parameters)
+        _note_what_stays(coupling, rows, removed, sentences)
+        for place in coupling.members:
             if removed[place.channels].all():
                 removed[place.channels[0]] = False
                 sentences.notes.append(
@@ -98,7 +100,7 @@ def removable_parts(
                     "channels cannot be computed."
                 )
         if removed.any():
-            parts.append(Part(own.layers, removed, own))
+            parts.append(Part(coupling.layers, removed, coupling))
     return Parts(tuple(parts), tuple(sentences.refused), tuple(sentences.notes))
 
 
@@ -144,10 +146,12 @@ def kept_positions(name: str, removed: Tensor) -> dict[int, list[int]]:
     }
     if not keep.any():
         raise ValueError(f"nothing of {name} would be left")
-    block = torch.tensor([int(own.sum()) for own in along.values()]).prod()
+    block = torch.tensor([int(kept.sum()) for kept in along.values()]).prod()
     if int(block) != int(keep.sum()):
         raise ValueError(f"the rows of {name} would read different channels")
-    return {axis: own.nonzero().flatten().tolist() for axis, own in along.items() if not own.all()}
+    return {
+        axis: kept.nonzero().flatten().tolist() for axis, kept in along.items() if not kept.all()
+    }
 
 
 def _rows(layer: Layer, positions: Tensor) -> Tensor:
@@ -156,10 +160,10 @@ def _rows(layer: Layer, positions: Tensor) -> Tensor:
     return stored(rows, layer)
 
 
-def _living(own: Coupling, parameters: Mapping[str, nn.Parameter]) -> Bool[Tensor, " c"]:
+def _living(coupling: Coupling, parameters: Mapping[str, nn.Parameter]) -> Bool[Tensor, " c"]:
     """The channels that a bias, shift or the like still gives a value."""
-    living = torch.zeros(own.channels, dtype=torch.bool)
-    for place in own.follows:
+    living = torch.zeros(coupling.channels, dtype=torch.bool)
+    for place in coupling.follows:
         values = parameters[place.parameter].detach().cpu() != 0
         along = values.movedim(place.axis, 0).flatten(1).any(1) if values.ndim > 1 else values
         living[place.channels[along[place.positions]]] = True
@@ -167,13 +171,16 @@ def _living(own: Coupling, parameters: Mapping[str, nn.Parameter]) -> Bool[Tenso
 
 
 def _unread(
-    own: Coupling, layers: Sequence[Layer], masks: Masks, parameters: Mapping[str, nn.Parameter]
+    coupling: Coupling,
+    layers: Sequence[Layer],
+    masks: Masks,
+    parameters: Mapping[str, nn.Parameter],
 ) -> Bool[Tensor, " c"]:
     """The channels that some weights read, all of which are masked."""
     by_name = {layer.name: layer for layer in layers}
-    read = torch.zeros(own.channels, dtype=torch.bool)
-    alive = torch.zeros(own.channels, dtype=torch.bool)
-    for place in own.reads:
+    read = torch.zeros(coupling.channels, dtype=torch.bool)
+    alive = torch.zeros(coupling.channels, dtype=torch.bool)
+    for place in coupling.reads:
         read[place.channels] = True
         if place.parameter not in masks:
             alive[place.channels] = True
@@ -186,19 +193,19 @@ def _unread(
 
 
 def _note_what_stays(
-    own: Coupling, rows: Mapping[str, Tensor], removed: Tensor, sentences: _Sentences
+    coupling: Coupling, rows: Mapping[str, Tensor], removed: Tensor, sentences: _Sentences
 ) -> None:
     """A note for channels that some of the tied layers have lost and others have not."""
-    lost = torch.zeros(own.channels, dtype=torch.bool)
-    for place in own.members:
+    lost = torch.zeros(coupling.channels, dtype=torch.bool)
+    for place in coupling.members:
         if place.parameter in rows:
             lost[place.channels[rows[place.parameter][place.positions]]] = True
     stay = int((lost & ~removed).sum())
-    if stay and len(own.members) > 1:
+    if stay and len(coupling.members) > 1:
         sentences.notes.append(
-            f"{shortened(own.layers, NAMES_SHOWN)} compute the same {own.channels} channels: "
-            f"{stay} that some of these layers have lost stay, as zeros there, because others "
-            "keep them."
+            f"{shortened(coupling.layers, NAMES_SHOWN)} compute the same {coupling.channels} "
+            f"channels: {stay} that some of these layers have lost stay, as zeros there, because "
+            "others keep them."
         )
 
 

@@ -62,7 +62,7 @@ def evaluated_plan(
         id=evaluated_id(plan, fingerprint),
         parent=parent,
         task=dense.task,
-        values={state: _value(own, PROBE) for state, own in measured.items()},
+        values={state: _value(evaluation, PROBE) for state, evaluation in measured.items()},
         **_counted(report),
         stored_bytes=stored_bytes,
         machine=machine_facts(),
@@ -181,10 +181,14 @@ def search_records(start: Run, space: Workspace, outcome: SearchResult) -> Itera
     best = _judged(outcome.best.judged, n, start.task)
     settings = {**start.settings, "costs": dict(outcome.best.costs)}
     yield replace(start, values={"dense": dense, "pruned": best}, settings=settings), {}
-    for own in outcome.top:
-        ratios = dict.fromkeys(dict(outcome.plan.overrides), 0.0) | own.ratios
+    for candidate in outcome.top:
+        ratios = dict.fromkeys(dict(outcome.plan.overrides), 0.0) | candidate.ratios
         plan = replace(outcome.plan, overrides=tuple(ratios.items())).to_json()
-        settings = {"costs": dict(own.costs), "origin": own.origin, "number": own.number}
+        settings = {
+            "costs": dict(candidate.costs),
+            "origin": candidate.origin,
+            "number": candidate.number,
+        }
         yield (
             Run(
                 "candidate",
@@ -193,7 +197,7 @@ def search_records(start: Run, space: Workspace, outcome: SearchResult) -> Itera
                 id=content_id(start.id, plan),
                 parent=start.id,
                 task=start.task,
-                values={"dense": dense, "pruned": _judged(own.judged, n, start.task)},
+                values={"dense": dense, "pruned": _judged(candidate.judged, n, start.task)},
                 machine=start.machine,
                 settings=settings,
             ),
@@ -209,23 +213,23 @@ def _counted(report: Report) -> dict[str, Any]:
     return {"counts": numbers, "kept": kept}
 
 
-def _value(own: Evaluation, split: str) -> Value:
-    return Value(own.value, *own.interval, own.n, own.loss, split)
+def _value(evaluation: Evaluation, split: str) -> Value:
+    return Value(evaluation.value, *evaluation.interval, evaluation.n, evaluation.loss, split)
 
 
 def _measured(own: Measurement) -> Value:
     return Value(own.value, own.low, own.high, own.n, float("inf"), TEST)
 
 
-def _judged(own: Judged, n: int, task: Task) -> Value:
+def _judged(judged: Judged, n: int, task: Task) -> Value:
     """A candidate's value; its evaluation is not kept, so only a fraction has an interval."""
     ends = (float("-inf"), float("inf"))
-    if own.evaluation is not None:
-        return _value(own.evaluation, PROBE)
+    if judged.evaluation is not None:
+        return _value(judged.evaluation, PROBE)
     if task.binary:
-        ends = wilson_interval(round(own.value * n), n)
-    loss = float("inf") if own.loss is None else own.loss
-    return Value(own.value, *ends, n, loss, PROBE)
+        ends = wilson_interval(round(judged.value * n), n)
+    loss = float("inf") if judged.loss is None else judged.loss
+    return Value(judged.value, *ends, n, loss, PROBE)
 
 
 def content_id(*parts: str) -> str:

@@ -99,9 +99,9 @@ def _axes(couplings: Sequence[Coupling], shapes: Mapping[str, torch.Size]) -> di
     """The axes of every parameter that holds channels. Raises ValueError as `ChannelCounts`."""
     axes: dict[str, dict[int, list[tuple[int, int]]]] = {}
     taken: dict[tuple[str, int], Tensor] = {}
-    for number, own in enumerate(couplings):
-        for place in (*own.members, *own.follows, *_whole(own.reads, shapes)):
-            each = _positions_per_channel(place, own.channels)
+    for number, coupling in enumerate(couplings):
+        for place in (*coupling.members, *coupling.follows, *_whole(coupling.reads, shapes)):
+            each = _positions_per_channel(place, coupling.channels)
             used = taken.setdefault(
                 (place.parameter, place.axis),
                 torch.zeros(shapes[place.parameter][place.axis], dtype=torch.bool),

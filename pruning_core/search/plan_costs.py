@@ -97,10 +97,10 @@ class PlanCosts:
         couplings = [coupling_of(self._couplings, part.name) for part in self.parts]
         if not (plain and self._resolved.granularity.ties_layers):
             return None
-        known = [own for own in couplings if own is not None]
-        if [own.channels for own in known] != [part.groups for part in self.parts]:
+        known = [coupling for coupling in couplings if coupling is not None]
+        if [coupling.channels for coupling in known] != [part.groups for part in self.parts]:
             return None
-        others = [own for own in self._couplings if own not in known]
+        others = [coupling for coupling in self._couplings if coupling not in known]
         try:
             return ChannelCounts(
                 self._resolved.space.model, self._resolved.space.layers, [*known, *others]
@@ -156,7 +156,7 @@ class PlanCosts:
     def _of_parts(self, removed: Removed, names: Sequence[str]) -> dict[str, float]:
         """All costs without what each part loses. Every number of groups is counted once."""
         lost = [self._lost(part, removed[part.name]) for part in self.parts]
-        return {name: 1 - sum(own[name] for own in lost) for name in names}
+        return {name: 1 - sum(part[name] for part in lost) for name in names}
 
     def _lost(self, part: Part, count: int) -> dict[str, float]:
         """The shares of the costs that the part loses without so many groups."""
@@ -168,15 +168,17 @@ class PlanCosts:
 
     def _bytes(self, masks: Masks) -> float:
         """Of the thinned network where whole outputs are removed, else in the smallest format."""
-        own = self._resolved
-        if own.granularity.removes_outputs:
-            masked = own.masked_copy(masks)
-            if (left := thinned_bytes(masked, own.space, masks)) is not None:
+        resolved = self._resolved
+        if resolved.granularity.removes_outputs:
+            masked = resolved.masked_copy(masks)
+            if (left := thinned_bytes(masked, resolved.space, masks)) is not None:
                 return left / tensor_bytes(masked)
-        return stored_share(own.space.model, own.space.layers, masks, own.granularity)
+        return stored_share(
+            resolved.space.model, resolved.space.layers, masks, resolved.granularity
+        )
 
 
 def coupling_of(couplings: Sequence[Coupling], layer: str) -> Coupling | None:
     """The coupling of the layer's channels; None where it has none, or several."""
-    owns = [own for own in couplings if layer in own.layers]
-    return owns[0] if len(owns) == 1 else None
+    tied = [coupling for coupling in couplings if layer in coupling.layers]
+    return tied[0] if len(tied) == 1 else None

@@ -112,8 +112,8 @@ class PlanSpace:
 
     def _facts(self, ratios: Ratios) -> tuple[float, ...]:
         macs = self.costing.shares(self.counts(ratios), ("macs",))["macs"]
-        own = ((1 - ratios[part.name]) * share for part, share in self._mac_shares)
-        return (macs, *own)
+        of_parts = ((1 - ratios[part.name]) * share for part, share in self._mac_shares)
+        return (macs, *of_parts)
 
     @cached_property
     def _mac_shares(self) -> tuple[tuple[Part, float], ...]:
@@ -177,8 +177,8 @@ class PlanSpace:
 
     def plan_with(self, ratios: Ratios) -> Plan:
         """The plan that removes these ratios; layers that the space leaves out stay dense."""
-        own = self.all_ratios(ratios)
-        return replace(self.plan, overrides=tuple(own.items()))
+        every = self.all_ratios(ratios)
+        return replace(self.plan, overrides=tuple(every.items()))
 
     def all_ratios(self, ratios: Ratios) -> Ratios:
         """The ratios, with 0 for layers of the plan that no part holds."""
@@ -203,15 +203,18 @@ class PlanSpace:
         alone = unequal_couplings(resolved.space.tied[0])
         fixed = {
             name
-            for own in self.resolved.space.tied[0]
-            if own.note is not None
-            or (own not in resolved.couplings and (own.reason is not None or len(own.members) > 1))
-            or own in alone
-            for name in own.layers
+            for coupling in self.resolved.space.tied[0]
+            if coupling.note is not None
+            or (
+                coupling not in resolved.couplings
+                and (coupling.reason is not None or len(coupling.members) > 1)
+            )
+            or coupling in alone
+            for name in coupling.layers
         }
         for part in parts:
-            own = coupling_of(self.resolved.space.tied[0], part[0].name)
-            whole = own is None or {layer.name for layer in part} == set(own.layers)
+            coupling = coupling_of(self.resolved.space.tied[0], part[0].name)
+            whole = coupling is None or {layer.name for layer in part} == set(coupling.layers)
             if whole and not any(layer.name in fixed for layer in part):
                 yield part
 
@@ -219,8 +222,8 @@ class PlanSpace:
         scores = self.groups[part[0].name]
         removed = int(scores.isneginf().sum(1).min()) / scores.shape[1]
         low = max(least, removed)
-        own = coupling_of(self.resolved.couplings, part[0].name)
-        groups = scores.shape[1] if own is None else own.channels
+        coupling = coupling_of(self.resolved.couplings, part[0].name)
+        groups = scores.shape[1] if coupling is None else coupling.channels
         names = tuple(layer.name for layer in part)
         return Part(part[0].name, names, low, max(low, most), groups)
 
@@ -301,7 +304,7 @@ class PlanSpace:
     @property
     def _norms_hint(self) -> str:
         """What makes more layers narrower, where norms over channels keep some as they are."""
-        noted = any(own.note is not None for own in self.resolved.space.tied[0])
+        noted = any(coupling.note is not None for coupling in self.resolved.space.tied[0])
         return f" {NORMS_HINT}" if noted else ""
 
 

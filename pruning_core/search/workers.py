@@ -60,18 +60,18 @@ def candidates(
     """
     log = partial(open_log, folder, evaluations_name(ready.space.plan, ready.space.space))
     if backend is None:
-        with shared(log(), ready) as own:
-            yield from run(own, 1)
-            ready.measured = own.measured
+        with shared(log(), ready) as evaluate:
+            yield from run(evaluate, 1)
+            ready.measured = evaluate.measured
         return
     best: Candidate | None = None
     count = backend.count()
-    owns: list[SharedEvaluate] = []
+    shares: list[SharedEvaluate] = []
 
     def producers_of(workers: Workers) -> list[Producer]:
         numbers = [(first, count) for first in range(1, count + 1)]
-        owns.extend(stack.enter_context(shared(log(), workers.run, own)) for own in numbers)
-        return [partial(_emit, run, own, count) for own in owns]
+        shares.extend(stack.enter_context(shared(log(), workers.run, share)) for share in numbers)
+        return [partial(_emit, run, share, count) for share in shares]
 
     with ExitStack() as stack:
         for event in parallel(backend, EvaluateSource(ready, by_name), producers_of):
@@ -80,9 +80,9 @@ def candidates(
                 event = replace(event, best=event.best and better)
                 best = event if event.best else best
             yield event
-        ready.measured = sum(own.measured for own in owns)
+        ready.measured = sum(share.measured for share in shares)
 
 
-def _emit(run: RunMethod, own: SharedEvaluate, count: int, emit: Emit) -> None:
-    for candidate in run(own, count):
+def _emit(run: RunMethod, evaluate: SharedEvaluate, count: int, emit: Emit) -> None:
+    for candidate in run(evaluate, count):
         emit(candidate)

@@ -15,19 +15,19 @@ def tied_caption(plan: Plan, space: Workspace, layer: Layer) -> None:
     if not granularity(plan.granularity).ties_layers:
         return
     known = space.with_norms(plan.norms).tied[0]
-    own = next((tied for tied in known if layer.name in tied.layers), None)
-    if own is None:
+    coupling = next((tied for tied in known if layer.name in tied.layers), None)
+    if coupling is None:
         return
-    if own.reason is not None:
+    if coupling.reason is not None:
         words = _(
             "Without filters of {layer} no thinned network is known. {reason}",
             layer=layer.name,
-            reason=from_core(own.reason),
+            reason=from_core(coupling.reason),
         )
         st.caption(words)
         return
-    if own.note is not None:
-        st.caption(from_core(own.note))
-    alone = unequal_note(unequal_couplings((own,)))
+    if coupling.note is not None:
+        st.caption(from_core(coupling.note))
+    alone = unequal_note(unequal_couplings((coupling,)))
     if plan.tied and alone is not None:
         st.caption(from_core(alone))

@@ -125,8 +125,8 @@ def _time_words(run: Snapshot | None) -> tuple[str, str]:
 
     if not isinstance(run.result, Latency):
         return "–", _("could not be measured")
-    measured = [own for own in run.result.times if own.runtime == "eager"]
-    timings = {t.variant: t for own in measured[-1:] for t in own.timings}
+    measured = [times for times in run.result.times if times.runtime == "eager"]
+    timings = {t.variant: t for times in measured[-1:] for t in times.timings}
     shown = timings.get(THIN) or timings.get(MASKED)
     if shown is None:
         return "–", _("could not be measured")
@@ -205,17 +205,17 @@ def _table(run: Snapshot) -> None:
         st.markdown(plain(conclusion(run.result)))
     rows = [
         {
-            _("Runtime"): from_core(RUNTIMES[own.runtime].label),
-            _("Batch"): own.batch,
+            _("Runtime"): from_core(RUNTIMES[times.runtime].label),
+            _("Batch"): times.batch,
             _("Network"): from_core(timing.label),
             "ms": round(1e3 * timing.seconds, 3),
             _("Quartiles, ms"): _(" to ").join(f"{1e3 * end:.3f}" for end in timing.quartiles),
-            _("Measured"): from_core(verdict_words(timing, own.errors[timing.variant]))
-            if timing.variant in own.errors
+            _("Measured"): from_core(verdict_words(timing, times.errors[timing.variant]))
+            if timing.variant in times.errors
             else _("the reference"),
         }
-        for own in run.result.times
-        for timing in own.timings
+        for times in run.result.times
+        for timing in times.timings
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="latency_table")
     at = run.result.machine

@@ -91,7 +91,9 @@ def dead_without_rows(
     several = [layer for layer in layers if _has_several_owners(model, layer)]
     shared = {name for layer in several for name in _names(layer)}
     shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
-    channels = [removed_channels(own, removed) & (own.reason is None) for own in tied]
+    channels = [
+        removed_channels(coupling, removed) & (coupling.reason is None) for coupling in tied
+    ]
     return {name: ~places for name, places in readers_of_removed(tied, channels, shapes).items()}
 
 
@@ -108,9 +110,9 @@ def kept_outputs(
         for layer in layers
         if layer.heads < 2
     }
-    for own in tied:
-        channels = removed_channels(own, removed)
-        for member in own.members if own.reason is None else ():
+    for coupling in tied:
+        channels = removed_channels(coupling, removed)
+        for member in coupling.members if coupling.reason is None else ():
             if member.parameter in lost:
                 lost[member.parameter][member.positions[channels[member.channels]]] = True
     return {name: max(1, len(rows) - int(rows.sum())) for name, rows in lost.items()}
@@ -163,13 +165,15 @@ def is_exact(
     heads: whole attention heads are removed, whose readers the masks name themselves.
     """
     allowed = {None, IS_OUTPUT, *((HEAD_ROWS,) if heads else ())}
-    refused = {name for own in tied if own.reason not in allowed for name in own.layers}
+    refused = {
+        name for coupling in tied if coupling.reason not in allowed for name in coupling.layers
+    }
     removed = {
         name: rows
         for name, rows in removed_rows(checked_masks(masks, layers)).items()
         if rows.any()
     }
-    unread = {name for own in tied if own.reason == NOT_READ for name in own.layers}
+    unread = {name for coupling in tied if coupling.reason == NOT_READ for name in coupling.layers}
     return not removed or not (unread or refused & removed.keys())
 
 

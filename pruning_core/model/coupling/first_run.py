@@ -326,8 +326,8 @@ def varies(labels: Labels, dim: int) -> bool:
 def core(*labels: Labels, dims: Sequence[int] | None = None) -> list[Labels]:
     """Labels of one shape, with one position of every axis along which none of them changes."""
     for dim in range(labels[0].ndim) if dims is None else dims:
-        if not any(varies(own, dim) for own in labels):
-            labels = tuple(own.narrow(dim, 0, min(1, own.shape[dim])) for own in labels)
+        if not any(varies(part, dim) for part in labels):
+            labels = tuple(part.narrow(dim, 0, min(1, part.shape[dim])) for part in labels)
     return list(labels)
 
 

@@ -54,7 +54,9 @@ class Proof:
         nothing = torch.zeros(len(self.root.of), dtype=torch.bool)
         dense = self._run(nothing, None)
         if dense is None:
-            return tuple(replace(own, reason=own.reason or NOT_REPEATED) for own in known)
+            return tuple(
+                replace(coupling, reason=coupling.reason or NOT_REPEATED) for coupling in known
+            )
         made = list(known)
         for seed in range(SUBSETS):
             noisy = self._run(nothing, None, noise=seed) if seed else dense
@@ -70,32 +72,34 @@ class Proof:
         if result is not None and result[0].not_zero:
             roots = set(self.root.of[sorted(result[0].not_zero)].tolist())
             known = [
-                replace(own, reason=NOT_ZERO)
-                if own.reason is None and roots & set(self._roots(own).tolist())
-                else own
-                for own in known
+                replace(coupling, reason=NOT_ZERO)
+                if coupling.reason is None and roots & set(self._roots(coupling).tolist())
+                else coupling
+                for coupling in known
             ]
             result = self._without(known, range(len(known)), seed, dense)
         if result is None or not result[0].passed:
             known = [self._alone(known, index, seed, dense) for index in range(len(known))]
             result = self._without(known, range(len(known)), seed, dense)
         if result is None or not result[0].passed:
-            known = [replace(own, reason=own.reason or CHANGES_OTHERS) for own in known]
+            known = [
+                replace(coupling, reason=coupling.reason or CHANGES_OTHERS) for coupling in known
+            ]
         return known
 
     def _alone(
         self, known: Sequence[Coupling], index: int, seed: int, dense: tuple[Comparison, Any]
     ) -> Coupling:
         """The coupling, with a reason if removing a subset of its channels alone does not pass."""
-        own = known[index]
-        if own.reason is not None:
-            return own
+        coupling = known[index]
+        if coupling.reason is not None:
+            return coupling
         result = self._without(known, [index], seed, dense)
         if result is None:
-            return replace(own, reason=NOT_REPEATED)
+            return replace(coupling, reason=NOT_REPEATED)
         if result[0].not_zero:
-            return replace(own, reason=NOT_ZERO)
-        return own if result[0].passed else replace(own, reason=CHANGES_OTHERS)
+            return replace(coupling, reason=NOT_ZERO)
+        return coupling if result[0].passed else replace(coupling, reason=CHANGES_OTHERS)
 
     def _without(
         self, known: Sequence[Coupling], chosen: Sequence[int], seed: int, dense: Any
@@ -120,8 +124,8 @@ class Proof:
     def _roots(self, coupling: Coupling) -> Tensor:
         """The root of each channel of a coupling."""
         made = torch.zeros(coupling.channels, dtype=torch.long)
-        for own in coupling.members:
-            made[own.channels] = self.root.of[self.starts[own.parameter] + own.positions]
+        for member in coupling.members:
+            made[member.channels] = self.root.of[self.starts[member.parameter] + member.positions]
         return made
 
     @torch.no_grad()
@@ -200,7 +204,7 @@ def rows_without(coupling: Coupling, subset: Tensor, layers: Sequence[Layer]) ->
     """The rows of all members, True = removed, without a subset of a coupling's channels."""
     size = {layer.name: layer.shape[0] for layer in layers}
     rows = {}
-    for own in coupling.members:
-        rows[own.parameter] = torch.zeros(size[own.parameter], dtype=torch.bool)
-        rows[own.parameter][own.positions[subset[own.channels]]] = True
+    for member in coupling.members:
+        rows[member.parameter] = torch.zeros(size[member.parameter], dtype=torch.bool)
+        rows[member.parameter][member.positions[subset[member.channels]]] = True
     return rows

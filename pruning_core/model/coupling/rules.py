@@ -62,9 +62,9 @@ def weight_name(run: FirstRun, tensor: Tensor) -> tuple[str, bool] | None:
 
 def copied(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
     """A copy of the first operand, perhaps of another type."""
-    own = weight_name(run, args[0])
-    if own and out.shape == args[0].shape:
-        run.memory.set_weight(out, own[0], copied=own[1])
+    named_weight = weight_name(run, args[0])
+    if named_weight and out.shape == args[0].shape:
+        run.memory.set_weight(out, named_weight[0], copied=named_weight[1])
     return run.memory.labels(args[0])
 
 

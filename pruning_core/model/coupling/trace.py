@@ -66,7 +66,7 @@ def couplings(
 def _couplings(
     model: nn.Module, layers: tuple[Layer, ...], shape: Example, budget: Budget
 ) -> tuple[Coupling, ...]:
-    budget.hold(sum(4 * own.numel() for own in model.parameters()), weights=True)
+    budget.hold(sum(4 * parameter.numel() for parameter in model.parameters()), weights=True)
     work = with_plain_norms(copy_model(model)).cpu().float().eval().requires_grad_(False)
     x = map_tensors(_on_cpu(first_sample(shape)), random_if_zero)
     run = FirstRun(ParameterViews(named_parameters(work, layers).items()), layers)

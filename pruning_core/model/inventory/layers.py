@@ -75,7 +75,7 @@ def _listed(model: nn.Module, *, embeddings: bool) -> tuple[Layer, ...]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     listed: dict[int, Layer] = {}
-    computed = {name for own in computed_weights(model) for name in own.parameters}
+    computed = {name for weight in computed_weights(model) for name in weight.parameters}
     for layer, parameter in candidates(model, embeddings=embeddings):
         if parameter.is_complex() or not parameter.numel() or layer.name in computed:
             continue
