@@ -10,9 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.pages.export.downloads import Files, expected_line
+from explorer.pages.export.savings import savings
 from explorer.pages.export.storage import computed, storage, thinned
 from explorer.pages.export.thinned import thinned_files
-from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
 from explorer.session.address_choice import address_choice
 from explorer.session.demo import uploader
@@ -130,7 +130,7 @@ def render(plan: Plan, space: Workspace) -> None:
     numbers = st.grid(2, min_column_width=220)
     _removed(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
-    what_it_buys(plan, space, subject.report, computed(subject.files), thinned(subject.files))
+    savings(plan, space, subject.report, computed(subject.files), thinned(subject.files))
     bits = storage(subject.files, subject.report)
     files = replace(subject.files, share_bits=bits, thinned=thinned_files(subject.files))
     with first:
@@ -239,7 +239,7 @@ def _requested(plan: Plan, space: Workspace) -> str:
 
 
 def _removed(place: DeltaGenerator, requested: str, report: Report) -> None:
-    """How many weights are removed. How many remain is the first number of `what_it_buys`."""
+    """How many weights are removed. How many remain is the first number of `savings`."""
     place.metric(
         _("Weights removed · computed"),
         percent(report.sparsity_model),

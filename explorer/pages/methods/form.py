@@ -18,8 +18,8 @@ from explorer.pages.methods.choices import (
     study_words,
 )
 from explorer.session import state
+from explorer.session.address_choices import shown_choices
 from explorer.session.foldable import foldable
-from explorer.session.notices import plain
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import flow_words
 from explorer.texts.translate import N_, _, from_core, in_a_row, n_
@@ -29,32 +29,10 @@ from pruning_core.criteria import CRITERIA, is_custom
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.studies import Study, count_saved_runs, saved_studies, study_folder
-from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 
 KEY = "study"
 MOST_LISTED = 12
-
-
-def choices_now() -> Choices:
-    """The choices in the page's address; for an invalid text a warning and the defaults."""
-    text = state.page_text(KEY)
-    try:
-        return choices(text)
-    except PruningError as problem:
-        st.warning(
-            _("{problem} The address's '{key}' was ignored.", problem=plain(str(problem)), key=KEY),
-            icon=":material/info:",
-        )
-        return Choices()
-
-
-def choices_or_default() -> Choices:
-    """The choices that the page shows, for callbacks."""
-    try:
-        return choices(state.stored(KEY, ""))
-    except PruningError:
-        return Choices()
 
 
 def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> None:
@@ -173,7 +151,7 @@ def _several(
 
 def _changed(field: str) -> None:
     """Writes the widget's value to the address."""
-    before = choices_or_default()
+    before = shown_choices(KEY, choices, Choices())
     value = state.widget_value(f"study_{field}", getattr(before, field))
     change: dict[str, Any] = {field: tuple(value) if isinstance(value, list) else value}
     state.set_page_text(KEY, replace(before, **change).to_text())

@@ -6,8 +6,8 @@ import streamlit as st
 
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import clock
-from explorer.pages.methods.choices import method_name, study_of, study_words
-from explorer.pages.methods.form import choices_now, methods_form, show
+from explorer.pages.methods.choices import Choices, choices, method_name, study_of, study_words
+from explorer.pages.methods.form import KEY, methods_form, show
 from explorer.pages.methods.report import StudyResults, report
 from explorer.pages.methods.run import (
     estimated_seconds,
@@ -16,6 +16,7 @@ from explorer.pages.methods.run import (
     study_progress,
 )
 from explorer.session import cache, state
+from explorer.session.address_choices import choices_in_address
 from explorer.session.foldable import foldable
 from explorer.session.kept import keeping_note
 from explorer.session.notices import plain, show_errors
@@ -59,7 +60,7 @@ def render(plan: Plan, space: Workspace) -> None:
     base = cache.fingerprint(plan, space)
     result = st.container()  # the result is above the form, once there is one
     with st.container(border=True):
-        chosen = choices_now()
+        chosen = choices_in_address(KEY, choices, Choices())
         methods_form(plan, space, chosen, base)
         asked: Study | None = None
         with show_errors():

@@ -13,8 +13,9 @@ from explorer.pages.search.events import search_events
 from explorer.pages.search.run import KIND, SearchRequest, SearchRun, searched_plan
 from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
+from explorer.session.address_choices import choices_in_address, shown_choices
 from explorer.session.foldable import foldable
-from explorer.session.notices import plain, show_errors
+from explorer.session.notices import show_errors
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
@@ -52,7 +53,7 @@ BUDGET_LABELS = {
 
 def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> None:
     """Draws the form, and starts what was pressed."""
-    settings = _choices_now()
+    settings = choices_in_address(KEY, choices, USUAL)
     with st.container(border=True):
         row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
         _method(row, settings)
@@ -68,25 +69,9 @@ def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> N
             _start(asked, plan, space, known)
 
 
-def _choices_now() -> SearchSettings:
-    """The choices in the page's address; for an invalid text a warning and the usual ones."""
-    text = state.page_text(KEY)
-    try:
-        return choices(text)
-    except PruningError as problem:
-        st.warning(
-            _("{problem} The address's '{key}' was ignored.", problem=plain(str(problem)), key=KEY),
-            icon=":material/info:",
-        )
-        return USUAL
-
-
 def _change(**changed: Any) -> None:
     """Writes changed choices to the address."""
-    try:
-        before = choices(state.stored(KEY, ""))
-    except PruningError:
-        before = USUAL
+    before = shown_choices(KEY, choices, USUAL)
     method = search_method(changed.get("method", before.method))
     if before.keep is None and not method.several:
         changed = {"keep": USUAL.keep} | changed

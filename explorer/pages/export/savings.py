@@ -1,4 +1,4 @@
-"""What pruning buys here: nonzeros, bytes of two kinds, and the measured time."""
+"""What pruning saves here: nonzeros, bytes of two kinds, and the measured time."""
 
 from functools import partial
 from typing import Any
@@ -47,18 +47,18 @@ CHANNELS = N_(
 )
 
 
-def what_it_buys(
+def savings(
     plan: Plan,
     space: Workspace,
     report: Report,
     sizes: tuple[StoredSize, ...],
     thinned: int | None,
 ) -> None:
-    """Draws the four numbers, and which of them the plan's granularity can change.
+    """Shows the four numbers, and which of them the plan's granularity can change.
 
     report, sizes: computed of the network that is exported; thinned: bytes of the thinned one.
     """
-    st.subheader(_("What it buys here"), anchor=False)
+    st.subheader(_("What it saves here"), anchor=False)
     active = is_active(newest_run(JOB, cache.mask_key(plan)))
     repeated(_live, active)(plan, space, report, sizes, thinned, active)
 

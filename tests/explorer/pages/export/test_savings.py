@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 from streamlit.testing.v1 import AppTest
 
-from explorer.pages.export import what_it_buys as panel
+from explorer.pages.export import savings as panel
 from explorer.pages.export.events import MULTIPLES
 from explorer.session import cache
 from pruning_core.compress.latency import Latency, time_plan
