@@ -36,7 +36,7 @@ STYLE = f"""<style>
 }}
 .pe-grids.large {{ flex-wrap: nowrap; overflow-x: auto; padding: 0 3px 3px 0; }}
 .pe-grids.large td {{ min-width: 3.3rem; height: 2.35rem; }}
-.pe-grids.strip td {{ min-width: 1.7rem; padding: 0 0.2rem; }}
+.pe-grids.strip td {{ min-width: min(1.7rem, (100vw - 4rem) / 26); padding: 0 0.2rem; }}
 .pe-grids td.kept {{ background: {translucent(KEPT, 0.2)}; border-color: {KEPT}; }}
 .pe-grids td.removed {{
   background: repeating-linear-gradient(

@@ -12,7 +12,7 @@ from explorer.charts.pareto import non_dominated
 from explorer.charts.style import finish, level, whiskers, whole_ticks
 from explorer.texts.formats import axis_title, scale, value_text
 from explorer.texts.run_words import COSTS, SPLITS, kind_words, run_title
-from explorer.texts.translate import _, from_core
+from explorer.texts.translate import _, from_core, n_
 from pruning_core.history import Run, Value
 from pruning_core.history.run import TEST
 from pruning_core.history.tensors import Curves
@@ -55,7 +55,7 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
     if dense:
         value = value_text(dense[0].value, task)
         words = _("dense {value}, {split}", value=value, split=_(SPLITS[dense[0].split]))
-        level(figure, unit * dense[0].value, words, DENSE)
+        level(figure, unit * dense[0].value, words, DENSE, at="left")  # runs are at the right
     figure.update_xaxes(
         title_text=_("remaining {cost}, %", cost=_cost_words(cost)), rangemode="tozero"
     )
@@ -65,12 +65,19 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
 
 
 def _cost_sentence(shown: Sequence[Run], front: Sequence[Run], cost: str, task: Task) -> str:
-    values = {"n": len(shown), "cost": _cost_words(cost), "front": len(front)}
+    values = {"cost": _cost_words(cost), "front": len(front)}
     if not front:
-        return _("{n} runs over the remaining {cost}, {front} on the front.", **values)
+        return n_(
+            "{n} run over the remaining {cost}, {front} on the front.",
+            "{n} runs over the remaining {cost}, {front} on the front.",
+            len(shown),
+            **values,
+        )
     best = max(front, key=lambda run: task.sign * _value(run))
-    return _(
+    return n_(
+        "{n} run over the remaining {cost}, {front} on the front; the best value is {best}.",
         "{n} runs over the remaining {cost}, {front} on the front; the best value is {best}.",
+        len(shown),
         best=value_text(_value(best), task),
         **values,
     )

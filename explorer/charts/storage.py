@@ -114,7 +114,7 @@ def _add_column(
 
 
 def _bar_text(stored: int, dense: int) -> str:
-    factor = "" if stored == dense else f" · {dense / stored:.2f}x"
+    factor = "" if stored == dense else f" · {dense / stored:.2f}×"
     return f"{stored:,} B{factor}"
 
 
@@ -124,8 +124,8 @@ def times(stored: int, dense: int) -> str:
         return _("as dense")
     factor = dense / stored
     if factor > 1:
-        return _("{factor}x smaller", factor=f"{factor:.2f}")
-    return _("{factor}x larger", factor=f"{1 / factor:.2f}")
+        return _("{factor}× smaller", factor=f"{factor:.2f}")
+    return _("{factor}× larger", factor=f"{1 / factor:.2f}")
 
 
 def _sentence(sizes: Sequence[StoredSize], dense: int) -> str:

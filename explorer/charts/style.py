@@ -123,7 +123,8 @@ def _finite_values(figure: go.Figure) -> list[float]:
 def label_ends(figure: go.Figure, ends: Sequence[tuple[str, float, float, str]]) -> go.Figure:
     """Writes the name of a curve beside its right end, in its colour.
 
-    Names that would cover each other move apart. Call it after `finish`.
+    Names that would cover each other, or the end of another curve, move apart. Call it after
+    `finish`.
 
     ends: name, x, y and colour of each curve.
     """
@@ -136,9 +137,10 @@ def label_ends(figure: go.Figure, ends: Sequence[tuple[str, float, float, str]])
     place = top + 2 * gap
     for name, x, y, colour in sorted(ends, key=lambda end: -end[2]):
         place = min(_place(y, up), place - gap)
+        beside = [end[1] for end in ends if abs(_place(end[2], up) - place) < gap]
         figure.add_annotation(
             text=name,
-            x=_place(x, across),
+            x=_place(max([x, *beside]), across),
             y=place,
             xanchor="left",
             xshift=9,
@@ -176,11 +178,16 @@ def patterned(colour: str | list[str], shape: str | list[str]) -> dict[str, Any]
     return {"color": fill, "line": {"color": colour, "width": 1.5}, "pattern": pattern}
 
 
-def level(figure: go.Figure, y: float, text: str, colour: str, **panel: int) -> None:
-    """A dashed horizontal line with its name. panel: row and col, in a figure with subplots."""
+def level(
+    figure: go.Figure, y: float, text: str, colour: str, at: str = "right", **panel: int
+) -> None:
+    """A dashed horizontal line with its name at one end.
+
+    at: left or right; panel: row and col, in a figure with subplots.
+    """
     label = {"text": text, "font_color": colour, "yanchor": "bottom"}
     line = {"color": colour, "width": 1.5, "dash": "dash"}
-    figure.add_hline(y=y, line=line, annotation=label, annotation_position="top right", **panel)
+    figure.add_hline(y=y, line=line, annotation=label, annotation_position=f"top {at}", **panel)
 
 
 def limit(figure: go.Figure, y: float, text: str) -> None:

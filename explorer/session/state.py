@@ -24,7 +24,15 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.session import cache
 from explorer.session.owners import COOKIE, browser_id
-from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom, within_limits
+from explorer.session.url import (
+    OPENING,
+    PARAMS,
+    address_of,
+    of_layers,
+    read,
+    refuse_custom,
+    within_limits,
+)
 from explorer.texts.plan_words import network_label
 from explorer.texts.translate import N_
 from pruning_core.hand_edits import GroupEdit, HandEdits
@@ -217,9 +225,7 @@ def drop_unknown_layers(names: Iterable[str]) -> tuple[str, ...]:
         unknown[selected] = None
         select_layer(None)
     if unknown:
-        ratios = tuple(pair for pair in old.overrides if pair[0] in known)
-        edits = tuple(edits for edits in old.edits if edits.layer in known)
-        st.session_state[_PLAN] = replace(old, overrides=ratios, edits=edits).to_json()
+        st.session_state[_PLAN] = of_layers(old, known).to_json()
     sentence = N_("{network} has no layer '{layer}', so it was left out.")
     return tuple(
         sentence.format(network=network_label(old.model), layer=name[:80]) for name in unknown

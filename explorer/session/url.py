@@ -4,7 +4,7 @@ There is one parameter per field of Plan that differs from its default.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import quote, unquote
@@ -100,6 +100,13 @@ def within_limits(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     return replace(plan, fine_tune=replace(plan.fine_tune, epochs=most)), (sentence,)
 
 
+def of_layers(plan: Plan, names: Collection[str]) -> Plan:
+    """The plan without what it sets by hand for other layers than these."""
+    ratios = tuple(pair for pair in plan.overrides if pair[0] in names)
+    edits = tuple(edits for edits in plan.edits if edits.layer in names)
+    return replace(plan, overrides=ratios, edits=edits)
+
+
 def is_upload(field: str, name: object) -> bool:
     """Is it the name of an upload on this machine? field: model or dataset.
 
@@ -117,7 +124,7 @@ def refuse_custom(plan: Plan) -> None:
         raise PruningError(
             N_(
                 "The criterion '{name}' is your own Python code, which the pages never run: use "
-                "python -m pruning_core run for it."
+                "pruning run for it."
             ).format(name=plan.criterion[:80])
         )
 

@@ -126,7 +126,7 @@ def _removed_words(run: Finished, space: Workspace) -> str:
     removed, zero = count_removed(run, space.layers)
     sentences = [
         _(
-            "{removed:,} weights were removed: {share} of the prunable layers (computed).",
+            "{removed:,} weights were removed: {share} of the prunable weights (computed).",
             removed=removed,
             share=percent(run.report.sparsity_masked),
         )

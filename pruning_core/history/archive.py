@@ -106,9 +106,17 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
         *(OSError, ValueError, KeyError, TypeError, AttributeError),
     ) as error:
-        reason = " ".join(str(error).split())[:100].rstrip(".")
-        raise PruningError(f"The file is no zip of runs, or it is damaged: {reason}.") from error
+        raise PruningError(
+            f"The file is no zip of runs, or it is damaged: {_reason(error)}."
+        ) from error
     return Imported(tuple(run.id for run, _ in new), len(runs) - len(new))
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with the file, without the words of Python."""
+    if isinstance(error, KeyError | TypeError | AttributeError):
+        return f"its {LIST} is no list of runs"
+    return " ".join(str(error).split())[:100].rstrip(".")
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:
@@ -166,7 +174,11 @@ def _read_file(archive: zipfile.ZipFile, run: Run, name: str, digest: str) -> by
 
 def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     """An entry of at most so many bytes, whatever size it claims to have."""
-    with archive.open(name) as entry:
+    try:
+        info = archive.getinfo(name)
+    except KeyError as error:
+        raise ValueError(f"it has no {name}") from error
+    with archive.open(info) as entry:
         content = entry.read(most + 1)
     if len(content) > most:
         raise PruningError(f"{name} in the zip has more than {most:,} bytes.")

@@ -1,6 +1,6 @@
 """Two runs compared: on the same samples, and by their masks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -39,9 +39,17 @@ def paired_change(history: History, before: Run, after: Run) -> Change | None:
 
 
 def masks_of(history: History, run: Run) -> dict[str, Tensor]:
-    """The run's masks by layer, True = keep; none where they were not kept."""
+    """The run's masks by layer, True = keep, in the order of the network; none where they were
+    not kept.
+    """
     content = history.file(run, MASKS)
-    return {} if content is None else unpack_masks(content)
+    masks = {} if content is None else unpack_masks(content)
+    layers = list(run.kept)  # a file of tensors has an order of its own
+    return dict(sorted(masks.items(), key=lambda item: _place(item[0], layers)))
+
+
+def _place(name: str, layers: Sequence[str]) -> int:
+    return layers.index(name) if name in layers else len(layers)
 
 
 def overlap(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from explorer.session.address_choice import address_choice
 from explorer.session.demo import uploader
 from explorer.session.foldable import foldable
 from explorer.session.notices import plain
-from explorer.session.url import refuse_custom
+from explorer.session.url import of_layers, refuse_custom
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import (
@@ -68,9 +68,7 @@ PURPOSE = {
     "load_sparse.py": N_(
         "A short program that reads sparse.safetensors with torch and safetensors."
     ),
-    "plan.json": N_(
-        "All choices. Upload it below, or run it: python -m pruning_core run plan.json --out DIR."
-    ),
+    "plan.json": N_("All choices. Upload it below, or run it: pruning run plan.json --out DIR."),
     "load_masks.py": N_(
         "A short program that loads the masks and prints the accuracy measured here."
     ),
@@ -360,12 +358,13 @@ def _uploaded() -> None:
     try:
         plan = read_plan(upload.getvalue())
         with st.spinner(_("Opening the plan's network and images …")):
-            cache.workspace(plan.model, plan.dataset)
+            space = cache.workspace(plan.model, plan.dataset)
     except PruningError as problem:
         sentence = _("{problem} Nothing was changed.", problem=from_core(str(problem)))
         return state.store("plan_import", ("failed", sentence))
     state.set_plan(plan)
-    sentence = _("The plan of {file} is set: {plan}", file=upload.name, plan=cut_words(plan))
+    known = of_layers(plan, {layer.name for layer in space.layers})  # the side bar names others
+    sentence = _("The plan of {file} was set: {plan}", file=upload.name, plan=cut_words(known))
     return state.store("plan_import", ("done", sentence))
 
 

@@ -103,7 +103,7 @@ def _numbers(
         _("Stored bytes · computed"),
         f"{small.bytes:,}",
         _(
-            "{format}: {times:.1f}x smaller",
+            "{format}: {times:.1f}× smaller",
             format=from_core(small.label),
             times=dense / small.bytes,
         ),
@@ -139,7 +139,7 @@ def _time_words(run: Snapshot | None) -> tuple[str, str]:
         low=low,
         high=high,
     )
-    return f"{shown.speedup:.2f}x", _("too busy to decide") if run.result.busy else words
+    return f"{shown.speedup:.2f}×", _("too busy to decide") if run.result.busy else words
 
 
 def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:

@@ -24,6 +24,7 @@ from explorer.training.run_panel import (
     require_prunable,
     run_status,
     same_data,
+    space_of,
     start_button,
     start_run,
 )
@@ -139,8 +140,14 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
     """Status and curves. This part redraws itself while the run is active."""
     with show_errors():
         run = run_status(PAGE, plan, space, was_active=was_active)
-        if run is not None and run.status != "done":
-            _curves(run, space, "present_training_curves")
+        if run is None or run.status == "done":
+            return
+        if not run.active and (changed := changes(asked_for(run, Plan), plan, space)):
+            st.warning(
+                _("These curves are for another plan: {changes}.", changes=_("; ").join(changed)),
+                icon=":material/history:",
+            )
+        _curves(run, space_of(run, plan, space), "present_training_curves")
 
 
 def _curves(run: Snapshot, space: Workspace, key: str) -> None:
@@ -182,6 +189,9 @@ def _results(plan: Plan, space: Workspace) -> None:
             ),
             icon=":material/history:",
         )
+    elif (newest := PAGE.newest_run()) is not None and newest.id != run.id:
+        words = _("The results below are of the last run that finished.")
+        st.caption(f":material/history: {words}")
     before_and_after(run.result, space)
     with foldable(_("Training curves"), "curves_shown", ":material/show_chart:", opened=True):
         _curves(run, space, "training_curves")

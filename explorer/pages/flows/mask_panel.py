@@ -75,10 +75,11 @@ def mask_panel(run: Snapshot, space: Workspace, layer: Layer) -> None:
     key = f"flow_moment_{run.id[:8]}_{len(history) - 1}"
     plays = state.stored(PLAYING, "") == key
     film = st.fragment(_film, run_every=SECONDS if plays else None)
-    film(key, updates, history)
+    total = updates[-1].total if run.active else len(updates)
+    film(key, updates, history, total)
 
 
-def _film(key: str, updates: Sequence[MaskUpdate], history: History) -> None:
+def _film(key: str, updates: Sequence[MaskUpdate], history: History, total: int) -> None:
     """The mask at one update. While it plays, each run of this fragment shows the next one."""
     last = len(history) - 1
     plays = state.stored(PLAYING, "") == key
@@ -95,7 +96,7 @@ def _film(key: str, updates: Sequence[MaskUpdate], history: History) -> None:
         number = st.slider(_("Mask update"), 0, last, key=key, help=HELP["flow_moment"])
     figure = mask_over_time(history, number)
     st.plotly_chart(figure, key="flow_mask", alt=alt(figure), config={"displayModeBar": False})
-    st.caption(_update_words(updates, number, history.layer))
+    st.caption(_update_words(updates, number, total, history.layer))
     ended = plays and number == last
     if pressed or ended:
         _play("" if plays else key, last)
@@ -109,8 +110,8 @@ def _play(key: str, last: int) -> None:
         state.store(REWOUND, True)
 
 
-def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str:
-    """What the picture of a mask update shows."""
+def _update_words(updates: Sequence[MaskUpdate], number: int, total: int, layer: str) -> str:
+    """What the picture of a mask update shows. total: of the whole run, also while it runs."""
     if not number:
         return _("Before the first mask update no weight is removed.")
     update = updates[number - 1]
@@ -122,7 +123,7 @@ def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str
         "squares are weights; a block of them is a kernel. Filters go downwards, input channels "
         "across, as in the mask lab.",
         number=number,
-        total=len(updates),
+        total=total,
         steps=update.steps,
         removed=percent(update.layers.get(layer, 0.0)),
         layer=layer,

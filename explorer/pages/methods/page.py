@@ -41,7 +41,7 @@ LEAD = N_(
     "chance? All methods have the same network, images and training."
 )
 EMPTY = N_("""
-**Nothing is measured yet.** Choose criteria above and press *Start*. For every criterion,
+**Nothing is measured yet.** Choose criteria and press *Start*. For every criterion,
 compression and seed, a copy of the network is pruned, measured, trained and measured again. This
 runs in the background. Random and Magnitude (L1) are always included as baselines: a method that is
 not better than both is of little use. Start with few seeds and few training images. The estimated
@@ -192,7 +192,7 @@ def _other_study(running: Study) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.warning(
             _(
-                "Another study than the one chosen above is running: {study}.",
+                "Another study than the chosen one is running: {study}.",
                 study=study_words(running),
             ),
             icon=":material/history:",

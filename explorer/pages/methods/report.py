@@ -13,7 +13,7 @@ from explorer.texts.formats import change_text, count, in_words, points, scale, 
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
 from explorer.texts.translate import N_, _, from_core, n_
-from pruning_core.studies import COLUMNS, Result, Row, Study, best_method, summary, to_csv
+from pruning_core.studies import COLUMNS, Lead, Result, Row, Study, best_method, summary, to_csv
 from pruning_core.tasks import CLASSIFICATION, Task
 
 AFTER = N_("After fine-tuning")
@@ -45,8 +45,8 @@ comparison has to report. Here you find it as follows:
   than requested, so the horizontal axes show what was reached;
 - **spread**: mean and standard deviation over {seeds} seeds. A seed sets the order of the training
   {samples} and, where a run uses a part of them, which ones; the calibration {samples}; and random
-  scores. The test {samples} are always the same: the 95% interval of one measurement is about
-  ± {half};
+  scores. The test {samples} are always the same: the 95% interval of one measurement is at
+  most ± {half};
 - **baselines**: random and magnitude, always.
 
 This is one network on one set of {samples}. The paper asks for at least three such pairs, one of
@@ -118,16 +118,19 @@ def verdict(results: Sequence[Result], state: str) -> str:
     if not beaten:
         start = N_("**No method is better than another beyond chance.** {name} has the best mean")
     elif rest:
-        start = N_("**{name} is better than {others} beyond chance**, but not than the others")
+        start = N_("**{name} is better than {others} beyond chance**, but not better than {rest}")
     else:
         start = N_("**{name} is better than every other method beyond chance**")
     closest = best.leads[0]
     low, high = (change_text(end, task) for end in closest.interval)
-    others = in_words([method_name(*lead.other, several) for lead in beaten])
+
+    def names(leads: Sequence[Lead]) -> str:
+        return in_words([method_name(*lead.other, several) for lead in leads])
+
     return _(
         "{start}: {gain} against {other} (95%: {low} to {high}). Mean over {compressions}, paired "
         "over {seeds} seeds; the intervals allow for {comparisons}.",
-        start=_(start, name=name, others=others),
+        start=_(start, name=name, others=names(beaten), rest=names(rest)),
         gain=change_text(closest.gain, task) + points(task),
         other=method_name(*closest.other, several),
         low=low,
@@ -218,16 +221,20 @@ def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _precision(measured: StudyResults) -> str:
     """The number of test images, and the widest interval of one measurement."""
-    finals = [result.final for result in measured.results]
-    task = finals[0].task
-    widest = max(final.high - final.low for final in finals) / 2
+    task = measured.results[0].final.task
     return _(
         "Each run is measured on {n:,} test {samples}; the 95% interval of one run is at most ± "
         "{half}.",
-        n=finals[0].n,
+        n=measured.results[0].final.n,
         samples=from_core(task.samples),
-        half=_size(widest, task),
+        half=_size(_widest(measured), task),
     )
+
+
+def _widest(measured: StudyResults) -> float:
+    """Half the widest interval of one measurement."""
+    finals = [result.final for result in measured.results]
+    return max(final.high - final.low for final in finals) / 2
 
 
 def _size(half: float, task: Task) -> str:
@@ -261,9 +268,9 @@ def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
 def _table(methods: dict[str, list[Row]]) -> None:
     """Means and standard deviations, method by method."""
     times = st.column_config.NumberColumn(format="%.2f×")
-    numbers = st.column_config.NumberColumn(format="%.2f")
-    columns = {_(size): times for size in SIZES}
     task = next(row.task for rows in methods.values() for row in rows)
+    numbers = st.column_config.NumberColumn(format="%.1f" if task.percent else "%.4g")
+    columns = {_(size): times for size in SIZES}
     names = _value_columns(task)
     columns |= dict.fromkeys(names, numbers)
     right = st.column_config.Column(alignment="right")
@@ -273,6 +280,7 @@ def _table(methods: dict[str, list[Row]]) -> None:
         hide_index=True,
         column_config=columns,
         key="methods_table",
+        placeholder="–",
         alt=_(
             "Mean {value} of {count} methods at each compression, with its standard deviation "
             "over seeds.",
@@ -338,7 +346,7 @@ def _checklist(measured: StudyResults) -> str:
         initial=value_text(first.initial.value, task),
         tune=tune_words(plan).rstrip(".。"),
         images=first.images,
-        half=_size((first.final.high - first.final.low) / 2, task),
+        half=_size(_widest(measured), task),
         points=_(", ").join(f"{value:g}×" for value in measured.study.compressions),
         seeds=measured.study.seeds,
     )

@@ -1,6 +1,6 @@
 """The page Runs: all that was tried and kept, compared, opened again and shared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -14,7 +14,9 @@ from explorer.pages.runs.table import (
     MOST_SELECTED,
     SELECTED,
     filters,
+    in_order,
     matching,
+    order_and_columns,
     runs_table,
     select,
 )
@@ -60,18 +62,10 @@ def render(plan: Plan, space: Workspace) -> None:
         return
     opened = bool(chosen) and not state.stored(CLICKED, False)
     first = st.container() if opened else None  # a shared link shows its run first
-    _chart(runs, chosen)
-    chosen_filters = filters(runs)
-    rows = matching(runs, chosen_filters)
-    if rows:
-        runs_table(rows, [run.id for run in chosen], chosen_filters.differences)
-        st.caption(
-            _(
-                "{shown:,} of {total:,} runs. Select one to see it, two to five to compare.",
-                shown=sum(bool(row[1].id) for row in rows),
-                total=len(runs),
-            )
-        )
+    shown = matching(runs, filters(runs))
+    if shown:
+        _chart(shown, chosen)
+        shown = _table(shown, chosen, len(runs))
     else:
         st.info(_("No run passes the filters."), icon=":material/filter_alt_off:")
     with first or st.container():
@@ -79,7 +73,22 @@ def render(plan: Plan, space: Workspace) -> None:
             detail_panel(history, chosen[0], runs, space)
         elif chosen:
             compare_panel(history, chosen)
-    transfer_panel(history, [run for _depth, run in rows if run.id], chosen)
+    transfer_panel(history, shown, chosen)
+
+
+def _table(shown: Sequence[Run], chosen: Sequence[Run], total: int) -> list[Run]:
+    """Draws the table of the shown runs, and returns them in its order."""
+    order, differences = order_and_columns()
+    rows = in_order(shown, order)
+    runs_table(rows, [run.id for run in chosen], differences)
+    st.caption(
+        _(
+            "{shown:,} of {total:,} runs. Select one to see it, two to five to compare.",
+            shown=len(shown),
+            total=total,
+        )
+    )
+    return [run for _depth, run in rows if run.id]
 
 
 def _chosen(runs: Sequence[Run]) -> list[Run]:
@@ -110,14 +119,23 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
     return chosen
 
 
-def _chart(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
+def _chart(shown: Sequence[Run], chosen: Sequence[Run]) -> None:
     """Value against cost, of the runs of one network and its data."""
-    measured = [run for run in runs if run.final is not None and run.costs]
-    subjects = {run.fingerprint: subject_words(run) for run in reversed(measured)}
-    if not subjects:
+    measured = [run for run in shown if run.final is not None and run.costs]
+    if not measured:
         return
-    own, cost = _chart_choices(measured, subjects, (chosen or measured)[0].fingerprint)
-    figure = cost_chart(own, cost, own[0].task, [run.id for run in chosen])
+    known = {run.fingerprint for run in measured}
+    newest = next((run for run in chosen if run.fingerprint in known), measured[0])
+    own = [run for run in measured if run.fingerprint == newest.fingerprint]
+    if len(known) > 1:
+        st.caption(
+            _(
+                "The chart has the runs of {subject}: values of different networks or data cannot "
+                "be compared. *Network and data* chooses another one.",
+                subject=plain(subject_words(newest)),
+            )
+        )
+    figure = cost_chart(own, _cost(own), own[0].task, [run.id for run in chosen])
     st.plotly_chart(
         figure,
         key=CHART,
@@ -134,37 +152,24 @@ def _chart(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
     )
 
 
-def _chart_choices(
-    measured: Sequence[Run], subjects: Mapping[str, str], newest: str
-) -> tuple[list[Run], str]:
-    """The runs of the chosen subject, and the chosen cost. newest: the subject at first."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        options = list(subjects)
-        state.keep_widget("runs_subject")
-        subject = st.selectbox(
-            _("Network and data of the chart"),
-            options,
-            index=options.index(newest) if newest in options else 0,
-            format_func=lambda base: subjects.get(base, base[:8]),
-            key="runs_subject",
-            width=300,
-        )
-        own = [run for run in measured if run.fingerprint == subject]
-        costs = [name for name in COSTS if any(name in run.costs for run in own)]
-        state.keep_widget("runs_cost")
-        cost = st.segmented_control(
-            _("Against"),
-            costs,
-            format_func=lambda name: _(COSTS[name]),
-            default=costs[0],
-            required=True,
-            key="runs_cost",
-            help=_(
-                "What remains of the dense network's cost. Time is measured, the others are "
-                "computed."
-            ),
-        )
-    return own, str(cost)
+def _cost(own: Sequence[Run]) -> str:
+    """Draws the choice of the cost on the horizontal axis."""
+    costs = [name for name in COSTS if any(name in run.costs for run in own)]
+    state.keep_widget("runs_cost")
+    if state.widget_value("runs_cost", costs[0]) not in costs:
+        state.set_widget("runs_cost", costs[0])
+    cost = st.segmented_control(
+        _("Against"),
+        costs,
+        format_func=lambda name: _(COSTS[name]),
+        default=costs[0],
+        required=True,
+        key="runs_cost",
+        help=_(
+            "What remains of the dense network's cost. Time is measured, the others are computed."
+        ),
+    )
+    return str(cost)
 
 
 def _clicked(chosen: Sequence[str]) -> None:

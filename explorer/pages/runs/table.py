@@ -20,6 +20,7 @@ from explorer.texts.run_words import (
 )
 from explorer.texts.translate import N_, _
 from pruning_core.history import KINDS, Run, tree_order
+from pruning_core.history.run import FINISHED
 from pruning_core.history.tables import differing_fields, flat_plan
 
 KEY = "runs_table"
@@ -32,6 +33,8 @@ ROW_HEIGHT = 35
 ROWS = 9
 DENSE = "dense"
 """The kind of a row that is no run but the network before pruning."""
+ALL = ""
+"""The choice of all networks and data."""
 TREE = N_("Tree")
 NEWEST = N_("Newest first")
 MOST_COLUMNS = 12
@@ -40,19 +43,19 @@ MOST_COLUMNS = 12
 
 @dataclass(frozen=True)
 class Filters:
-    """What the user chose above the table."""
+    """Which runs the chart and the table show. subject: a fingerprint, or `ALL`."""
 
     text: str
     kinds: tuple[str, ...]
-    order: str
-    differences: bool
+    subject: str = ALL
 
 
 def filters(runs: Sequence[Run]) -> Filters:
     """Draws the filters."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        for key in ("runs_text", "runs_kinds", "runs_order", "runs_differ"):
+        for key in ("runs_text", "runs_kinds"):
             state.keep_widget(key)
+        subject = _subject(runs)
         text = st.text_input(
             _("Search"),
             key="runs_text",
@@ -69,6 +72,31 @@ def filters(runs: Sequence[Run]) -> Filters:
             placeholder=_("all kinds"),
             width=260,
         )
+    return Filters(text, tuple(kinds), subject)
+
+
+def _subject(runs: Sequence[Run]) -> str:
+    """Draws the choice of a network and its data, where the runs have several."""
+    subjects = {run.fingerprint: subject_words(run) for run in reversed(runs)}
+    if len(subjects) < 2:
+        return ALL
+    state.keep_widget("runs_subject")
+    if state.widget_value("runs_subject", ALL) not in subjects:  # its last run was deleted
+        state.set_widget("runs_subject", ALL)
+    return st.selectbox(
+        _("Network and data"),
+        (ALL, *subjects),
+        format_func=lambda base: subjects.get(base, _("all")),
+        key="runs_subject",
+        width=300,
+    )
+
+
+def order_and_columns() -> tuple[str, bool]:
+    """Draws the choices of the table: its order, and columns for differences only."""
+    for key in ("runs_order", "runs_differ"):
+        state.keep_widget(key)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         order = st.segmented_control(
             _("Order"),
             (TREE, NEWEST),
@@ -83,19 +111,24 @@ def filters(runs: Sequence[Run]) -> Filters:
             key="runs_differ",
             help=_("Columns for the settings in which the shown runs differ, and no others."),
         )
-    return Filters(text, tuple(kinds), str(order), differences)
+    return str(order), differences
 
 
-def matching(runs: Sequence[Run], chosen: Filters) -> list[tuple[int, Run]]:
-    """The runs that pass the filters, each with its depth in the tree; 0 in other orders."""
+def matching(runs: Sequence[Run], chosen: Filters) -> list[Run]:
+    """The runs that pass the filters."""
     words = chosen.text.lower().split()
-    shown = [
+    return [
         run
         for run in runs
         if (not chosen.kinds or run.kind in chosen.kinds)
+        and chosen.subject in (ALL, run.fingerprint)
         and (not words or all(word in _searched(run) for word in words))
     ]
-    return _below_dense(tree_order(shown)) if chosen.order == TREE else [(0, run) for run in shown]
+
+
+def in_order(runs: Sequence[Run], order: str) -> list[tuple[int, Run]]:
+    """The rows of the table, each run with its depth in the tree; 0 in other orders."""
+    return _below_dense(tree_order(runs)) if order == TREE else [(0, run) for run in runs]
 
 
 def _below_dense(rows: Sequence[tuple[int, Run]]) -> list[tuple[int, Run]]:
@@ -121,11 +154,14 @@ def _searched(run: Run) -> str:
 def runs_table(rows: Sequence[tuple[int, Run]], selected: Sequence[str], differ: bool) -> None:
     """Draws the table; a click on rows selects runs."""
     ids = [run.id for _depth, run in rows]
+    columns = _columns()
+    if all(run.state == FINISHED for _depth, run in rows):
+        columns["State"] = None  # a column without a word
     state.set_selected_rows(KEY, [place for place, run in enumerate(ids) if run in selected])
     st.dataframe(
         _rows(rows, differ),
         key=KEY,
-        column_config=_columns(),
+        column_config=columns,
         hide_index=True,
         height=int((min(len(rows), ROWS) + 1) * ROW_HEIGHT + 3),
         on_select=lambda: _selected(ids),
@@ -160,6 +196,7 @@ def _row(depth: int, run: Run, fields: Sequence[str], differ: bool) -> dict[str,
     row: dict[str, Any] = {
         "Run": f"{indent}{pin}{kind_words(run)}",
         "Value": "" if final is None else value_text(final.value, run.task),
+        "State": "" if run.state == FINISHED else _(run.state),
     }
     if differ:
         plan = flat_plan(run)
@@ -176,7 +213,6 @@ def _row(depth: int, run: Run, fields: Sequence[str], differ: bool) -> dict[str,
         "Parameters": shares.get("parameters"),
         "Bytes": shares.get("bytes"),
         "Seconds": run.seconds,
-        "State": "" if run.state == "finished" else _(run.state),
         "Started": started_words(run) if run.id else "",
         "Tags": ", ".join(run.tags),
         "Note": run.note,
@@ -192,6 +228,7 @@ def _columns() -> dict[str, Any]:
         "Value": config.TextColumn(
             _("Value"), help=_("The last measured value of the run."), width=70
         ),
+        "State": config.TextColumn(_("State"), width=90),
         "How": config.TextColumn(_("How"), width=250),
         "Network": config.TextColumn(_("Network"), width=150),
         "n": config.NumberColumn(
@@ -211,7 +248,6 @@ def _columns() -> dict[str, Any]:
             width=75,
         ),
         "Seconds": config.NumberColumn(_("Seconds"), format="%.1f", width=75),
-        "State": config.TextColumn(_("State"), width=90),
         "Started": config.TextColumn(_("Started"), width=125),
         "Tags": config.TextColumn(_("Tags")),
         "Note": config.TextColumn(_("Note")),

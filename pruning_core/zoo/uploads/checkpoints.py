@@ -176,7 +176,10 @@ def _choose(
     candidates: list[_Candidate], chosen: str, architecture: str, expected: int
 ) -> _Candidate:
     if not candidates:
-        raise PruningError(f"The file has no weights with the names of {architecture}.")
+        raise PruningError(
+            f"No tensor in the file has a name that {architecture} has: choose the architecture "
+            "of the checkpoint."
+        )
     if best := next((each for each in candidates if each.label == chosen), None):
         return best
     best = candidates[0]

@@ -73,3 +73,13 @@ def test_two_runs_are_compared_by_their_samples_and_masks(tmp_path: Path) -> Non
     elsewhere = replace(other, fingerprint="e")
     assert paired_change(history, one, elsewhere) is None
     assert paired_change(history, one, example()) is None
+
+
+def test_masks_are_in_the_order_of_the_network(tmp_path: Path) -> None:
+    """Not in that of the file, which is by size."""
+    history = History(tmp_path)
+    small = torch.tensor([True, False])
+    masks = {"stem": small, "b": torch.ones(9, dtype=torch.bool), "a": small, "end": small}
+    run = example(kept=dict.fromkeys(masks, 0.5))
+    history.save(run, {MASKS: pack_masks(masks)})
+    assert list(masks_of(history, history.get(run.id))) == list(masks)

@@ -16,7 +16,7 @@ def test_bars_have_bytes_factor_kind_and_crossover() -> None:
     computed, measured, column, borders, numbers = figure.data
     assert (computed.y, computed.x) == (("Dense", "CSR"), (1000, 1200))
     assert measured.y == ("Sparse file",)
-    assert column.text == (" 1,000 B", " 1,200 B · 0.83x", " 400 B · 2.50x")
+    assert column.text == (" 1,000 B", " 1,200 B · 0.83×", " 400 B · 2.50×")
     assert computed.marker.pattern.shape != measured.marker.pattern.shape
     assert (borders.y, borders.base, borders.x) == (("CSR",), (50.0,), (50.0,))
     assert (numbers.x, numbers.text) == ((100,), (" 50%",))
@@ -31,7 +31,7 @@ def test_computed_sizes_alone_have_no_empty_legend_entry() -> None:
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert named == ["computed", "smaller than dense from"]
     assert [times(size, 1000) for size in (500, 1000, 1200)] == [
-        "2.00x smaller",
+        "2.00× smaller",
         "as dense",
-        "1.20x larger",
+        "1.20× larger",
     ]

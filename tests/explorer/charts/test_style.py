@@ -8,7 +8,7 @@ import pytest
 from plotly.subplots import make_subplots
 
 from explorer import charts
-from explorer.charts.style import finish
+from explorer.charts.style import finish, label_ends
 from tests.explorer.charts.example_data import band, evaluation, events, points
 
 WEIGHT = np.arange(-3.0, 3.0, 0.25)
@@ -43,6 +43,13 @@ def test_the_margin_has_room_for_the_legend_of_a_narrow_chart(name: str, lines: 
     layout = FIGURES[name]().layout
     assert layout.margin.t == (20 * (1 + lines) if lines else 28)
     assert (layout.legend.yref, layout.legend.y, layout.legend.yanchor) == ("container", 1, "top")
+
+
+def test_a_name_does_not_cover_the_end_of_another_curve() -> None:
+    """Names stand at the right of every end that is as high; others at their own."""
+    figure = go.Figure(go.Scatter(x=[1, 9], y=[1, 0]))
+    label_ends(figure, [("a", 5, 0.2, "red"), ("b", 9, 0.2, "blue"), ("c", 5, 0.9, "grey")])
+    assert {note.text: note.x for note in figure.layout.annotations} == {"a": 9, "b": 9, "c": 5}
 
 
 def test_robust_limit_is_common_and_never_zero() -> None:

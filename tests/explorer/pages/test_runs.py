@@ -1,5 +1,6 @@
 """The page Runs: table, tree, filters, one run, comparison, delete with undo, links, import."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer.pages.runs.table import TREE, Filters, matching
+from explorer.pages.runs.table import NEWEST, TREE, Filters, in_order, matching
 from explorer.session import cache
 from pruning_core.history import History, Keeping, Run, kept_scan, scan_record
 from pruning_core.history.tensors import (
@@ -181,9 +182,52 @@ def test_filters_find_words_in_every_part_of_a_run() -> None:
         "nothing": 0,
     }
     for words, count in found.items():
-        assert len(matching(runs, Filters(words, (), "Newest first", False))) == count, words
-    assert len(matching(runs, Filters("", ("flow", "plan"), "Newest first", False))) == 2
-    assert len(matching(runs, Filters("", (), TREE, False))) == 4
+        assert len(matching(runs, Filters(words, ()))) == count, words
+    assert len(matching(runs, Filters("", ("flow", "plan")))) == 2
+    assert len(in_order(runs, TREE)) == 4
+    assert len(in_order(runs, NEWEST)) == 3
+
+
+def test_the_filters_choose_for_the_chart_and_the_table(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    """The chart has one network at a time, and says which where the filters leave several."""
+    other = replace(PLAN, model="vgg").to_json()
+    history.save(example(started=1.0))
+    history.save(example(started=2.0, kind="flow"))
+    history.save(example(started=3.0, kind="flow", plan=other, fingerprint="e" * 64))
+    at = open_view("runs")
+    assert networks(at) == {"LeNet-5 on Digits", "VGG (batch norm) on Digits"}
+    assert "1 run over" in at.main.get("plotly_chart")[0].proto.alt
+    assert "The chart has the runs of VGG (batch norm) on Digits" in text(at)
+    by_key(at, "runs_subject").set_value("f" * 64)
+    run(at)
+    assert networks(at) == {"LeNet-5 on Digits"}
+    assert "2 runs over" in at.main.get("plotly_chart")[0].proto.alt
+    assert "The chart has the runs of" not in text(at)
+    by_key(at, "runs_kinds").set_value(["flow"])
+    run(at)
+    assert "1 run over" in at.main.get("plotly_chart")[0].proto.alt
+    history.delete([each.id for each in history.runs() if each.fingerprint == "f" * 64])
+    run(at)
+    assert networks(at) == {"VGG (batch norm) on Digits"}
+
+
+def networks(at: AppTest) -> set[object]:
+    """The networks of the table's rows."""
+    return {row["Network"] for row in shown(at)}
+
+
+def test_the_table_says_why_a_run_has_no_value(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    history.save(example())
+    columns = json.loads(open_view("runs").main.dataframe[0].proto.columns)
+    assert columns["State"] == {"hidden": True}
+    history.save(example(state="interrupted", values={}, started=1.0))
+    at = open_view("runs")
+    assert "hidden" not in json.loads(at.main.dataframe[0].proto.columns)["State"]
+    assert [row["State"] for row in shown(at)] == ["", "interrupted", ""]
 
 
 def test_a_link_to_a_run_that_is_not_there_says_so(

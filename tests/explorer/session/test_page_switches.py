@@ -66,9 +66,14 @@ LEFT = {
     "flow_layer": "as the highlight",
 }
 """Widgets that are not changed, and why."""
-CHOSEN = {"lesson_granularity": 0.75, "slice": 95, "ratios_how": "Inverse cost"}
-"""The other value where the next label is not taken for an option, or takes long."""
-ONE_OPTION = {"runs_subject", "export_weights"}
+CHOSEN = {
+    "lesson_granularity": 0.75,
+    "slice": 95,
+    "ratios_how": "Inverse cost",
+    "runs_text": "on",
+}
+"""The other value where the next label is not taken for an option, takes long, or hides all."""
+ONE_OPTION = {"export_weights"}
 HIDDEN = {"tune_momentum"}
 """Widgets that the changes of others disable."""
 GIVEN = ("raw_values", "raw_value", "value")

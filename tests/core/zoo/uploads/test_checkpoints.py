@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "an expanded tensor": (lambda: pt(expanded()), "is a checkpoint of another network"),
     "another network": (
         lambda: pt(network(architecture="lenet5").state_dict()),
-        "no weights with the names of vgg",
+        "has a name that vgg has: choose the architecture of the checkpoint",
     ),
     "a damaged safetensors file": (lambda: save(STATE)[:-9], "safetensors file is damaged"),
     "a broken header": (lambda: struct.pack("<Q", 9) + b'{"a": [1]', "header of the safetensors"),

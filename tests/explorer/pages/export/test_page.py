@@ -236,7 +236,7 @@ def test_an_uploaded_plan_becomes_the_plan(open_view: Open) -> None:
     at.file_uploader(key="plan_upload").upload("mine.json", plan.to_json().encode()).run()
     assert not at.exception
     assert Plan.from_json(at.session_state["_plan"]) == plan
-    assert "The plan of mine.json is set" in at.main.success[0].value
+    assert "The plan of mine.json was set" in at.main.success[0].value
     assert at.query_params["granularity"] == "filter"
     at.slider(key="sparsity").set_value(60).run()
     assert Plan.from_json(at.session_state["_plan"]).sparsity == 0.6
@@ -298,6 +298,7 @@ def test_a_plan_with_a_layer_of_another_network_gets_a_warning(open_view: Open) 
     ).run()
     assert not at.exception
     assert any("ghost.weight" in warning.value for warning in at.warning)
+    assert at.main.success[0].value.endswith("Uniform, 50% requested.")
 
 
 def test_reading_a_plan_that_is_not_text_is_refused() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache
+from explorer.training.run_panel import space_of
+from explorer.training.status import asked_for
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
@@ -166,6 +169,38 @@ def test_other_pages_do_not_affect_a_run_and_stop_ends_it(open_view: Open, until
     assert run_of().status == "cancelled"
     assert "training_curves" in charts(at)
     assert not at.button(key="tune_start").disabled
+    assert "These curves are for another plan: sparsity 50%, now 70%." in text(at)
+
+
+def test_the_results_of_an_earlier_run_are_named_so(after_run: AppTest, until: Until) -> None:
+    last = "The results below are of the last run that finished."
+    assert last not in text(after_run)
+    at = after_run
+    at.number_input(key="tune_epochs").set_value(200).run()
+    at.button(key="tune_start").click().run()
+    at.button(key="tune_stop").click().run()
+    until(at, lambda at: "was stopped" in text(at))
+    assert last not in text(at), "these are of another plan, which is said"
+    at.number_input(key="tune_epochs").set_value(1).run()
+    assert last in text(at)
+
+
+def test_a_run_counts_the_steps_of_its_own_images(
+    open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those of the images that were chosen meanwhile."""
+    own = cache.workspace("lenet5", "digits")
+    few = replace(own.dataset, name="few", train=own.dataset.train.subset(range(64)))
+    others = replace(own, dataset=few)
+    at = open_view("finetune", fine_tune=LONG)
+    at.button(key="tune_start").click().run()
+    until(at, lambda at: any(isinstance(event, Step) for event in run_of().events))
+    run = run_of()
+    plan = asked_for(run, Plan)
+    with monkeypatch.context() as offline:
+        offline.setattr(cache, "workspace", lambda *_: own)
+        assert space_of(run, replace(plan, dataset="few"), others) is own
+    assert space_of(run, plan, own) is own
 
 
 def open_view_again(at: AppTest) -> AppTest:

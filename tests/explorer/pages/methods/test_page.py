@@ -164,7 +164,7 @@ def test_stop_keeps_finished_runs_and_other_choices_do_not_affect_the_study(
     assert not at.exception
     assert job().active
     assert (
-        "Another study than the one chosen above is running: 3 criteria × 2 compressions × 20 seeds"
+        "Another study than the chosen one is running: 3 criteria × 2 compressions × 20 seeds"
         in text(at)
     )
     at.button(key="methods_show").click().run()

@@ -38,7 +38,8 @@ def test_the_verdict_names_the_methods_that_are_worse() -> None:
         for seed in range(4)
     ]
     assert verdict(results, AFTER).startswith(
-        "**Taylor |w g| is better than SNIP and Random beyond chance**, but not than the others"
+        "**Taylor |w g| is better than SNIP and Random beyond chance**, but not better than "
+        "Wanda |w| ‖x‖: "
     )
 
 
