@@ -22,19 +22,11 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from explorer.session import cache
+from explorer.session import cache, url
 from explorer.session.owners import COOKIE, browser_id
-from explorer.session.url import (
-    OPENING,
-    PARAMS,
-    address_of,
-    of_layers,
-    read,
-    refuse_custom,
-    within_limits,
-)
+from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom, within_limits
 from explorer.texts.plan_words import network_label
-from explorer.texts.translate import N_
+from explorer.texts.translate import N_, language
 from pruning_core.hand_edits import GroupEdit, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
@@ -225,7 +217,7 @@ def drop_unknown_layers(names: Iterable[str]) -> tuple[str, ...]:
         unknown[selected] = None
         select_layer(None)
     if unknown:
-        st.session_state[_PLAN] = of_layers(old, known).to_json()
+        st.session_state[_PLAN] = url.of_layers(old, known).to_json()
     sentence = N_("{network} has no layer '{layer}', so it was left out.")
     return tuple(
         sentence.format(network=network_label(old.model), layer=name[:80]) for name in unknown
@@ -256,13 +248,18 @@ def keep_widget(key: str) -> None:
     """Keeps the value of the widget that is drawn next, while other pages are shown.
 
     For widgets that show no field of the plan: Streamlit forgets them when their page is left. A
-    value in the address has priority.
+    value in the address has priority. In another language it is set again: a browser shows the old
+    label else.
     """
-    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
+    kept: dict[str, tuple[Any, str]] = st.session_state.setdefault(_KEPT, {})
+    now = language()
     if key in st.session_state:
-        kept[key] = st.session_state[key]
+        value = st.session_state[key]
+        if kept.get(key, (value, now))[1] != now:
+            st.session_state[key] = value
+        kept[key] = (value, now)
     elif key in kept and key not in st.query_params:
-        st.session_state[key] = kept[key]
+        st.session_state[key] = kept[key][0]
 
 
 def limit_widget(key: str, largest: int) -> None:

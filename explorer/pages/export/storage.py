@@ -67,7 +67,11 @@ def storage(files: Files, report: Report) -> int | None:
     with foldable(
         _("Table, and which program reads each format"), "storage_shown", ":material/table:"
     ):
-        st.dataframe(table(sizes), hide_index=True, key="storage_table")
+        columns = {
+            _("Format"): st.column_config.TextColumn(width=150),
+            _("Bytes"): st.column_config.NumberColumn(format="localized"),
+        }
+        st.dataframe(table(sizes), hide_index=True, key="storage_table", column_config=columns)
     return share_bits
 
 

@@ -52,3 +52,16 @@ def test_shared_weights_are_measured_and_the_sparse_file_holds_them(open_view: O
     assert len(read_sparse(files.make("sparse.safetensors"))["fc1.weight"].unique()) > 1000
     plain = write_sparse(shared, files.by_parameter())
     assert size == len(plain)
+
+
+def test_in_another_language_the_choices_have_its_labels_and_stay(open_view: Open) -> None:
+    """A browser goes on with the old label of a box that is not set again."""
+    at = open_view("export")
+    at.selectbox(key="share_bits").set_value(6).run()
+    at.query_params["lang"] = "zh"
+    at.run()
+    shown = {key: at.selectbox(key=key) for key in ("index_bits", "share_bits")}
+    assert {key: box.proto.raw_value for key, box in shown.items() if box.proto.set_value} == {
+        "index_bits": "与论文相同",
+        "share_bits": "6",
+    }
