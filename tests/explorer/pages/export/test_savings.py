@@ -60,7 +60,7 @@ def test_the_time_is_measured_on_click_and_shown_beside_the_computed_numbers(
     assert panel.CHANNELS in text(at)
     assert cards["Dense bytes · computed"].delta.startswith("thinned: ")
     thinned = measured(at, until).times[0].timings[2]
-    assert time_shown(at) == f"{thinned.speedup:.2f}x"
+    assert time_shown(at) == f"{thinned.speedup:.2f}×"
     table = at.dataframe[0].value
     assert list(table["Network"])[:4] == ["Dense", "Masked (zeros)", "Thinned", "Thinned, 8s"]
     assert "Thinned, 16s" in list(table["Network"])
@@ -70,7 +70,7 @@ def test_the_time_is_measured_on_click_and_shown_beside_the_computed_numbers(
     assert time_shown(other) == "–"
     assert panel.FINE in text(other)
     masked = measured(other, until).times[0].timings[1]
-    assert time_shown(other) == f"{masked.speedup:.2f}x"
+    assert time_shown(other) == f"{masked.speedup:.2f}×"
     assert list(other.dataframe[0].value["Network"])[:2] == ["Dense", "Masked (zeros)"]
 
 
