@@ -24,7 +24,7 @@ def resident_mb() -> float | None:
 
 
 def is_full(most_mb: int) -> bool:
-    """Do they use more than so many megabytes? 0: there is no limit."""
+    """Do they use more than `most_mb` megabytes? 0: there is no limit."""
     used = resident_mb() if most_mb else None
     return used is not None and used > most_mb
 

@@ -32,7 +32,7 @@ PROTECTED = (METRICS, "/_stcore/metrics")
 """Paths for this machine and for who has the token. Streamlit's own metrics name its caches, and
 take long."""
 IMPORT_SWITCH_SECONDS = 0.0005
-"""After so long a thread that imports lets another one run; usually it is 0.005."""
+"""Seconds after which a thread that imports lets another one run; Python's own value is 0.005."""
 _imported = Event()
 _imported.set()
 UNKNOWN_NAME = (

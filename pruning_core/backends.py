@@ -100,7 +100,7 @@ def process_pool(workers: int = 2) -> Backend:
 
 
 def executor_backend(executor: Executor, jobs_ahead: int = 4, workers: int = 1) -> Backend:
-    """Runs jobs on any executor, which has so many workers. The caller shuts it down.
+    """Runs jobs on any executor, which has `workers` workers. The caller shuts it down.
 
     The model is sent with every job; a worker process unpacks it once.
     """

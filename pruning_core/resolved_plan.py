@@ -372,7 +372,7 @@ def criterion_model(
 
 
 def criterion_inputs(criterion: Criterion, space: Workspace, images: int) -> Batches:
-    """So many calibration images, or one blank input for a criterion that needs no data."""
+    """`images` calibration images, or one blank input for a criterion that needs no data."""
     if criterion.needs_data:
         return calibration(space, images)
     return TaskBatches(((space.one, torch.zeros(1, dtype=torch.long)),), space.dataset.task)

@@ -12,7 +12,7 @@ from pruning_core.backends import Backend, Source, Submit
 from pruning_core.types import Cancelled, ResourceFailed
 
 MAX_LOSSES = 3
-"""The work ends with an error when workers are lost so often with no job finished between."""
+"""The work ends with an error when workers are lost this often with no job finished between."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ Curve = Sequence[SensitivityPoint | Band]
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "star", "hexagon")
 NAMED = 3
-"""So many of the steepest curves have a name beside them and a band; the others are pale."""
+"""The steepest curves that have a name beside them and a band; the others are pale."""
 OTHERS = "others"
 """The legend group of the pale curves: one entry hides and shows them all."""
 

@@ -16,7 +16,7 @@ from explorer.texts.translate import language
 
 Parameters = ParamSpec("Parameters")
 MOST = 48
-"""So many figures are kept, those that were shown last."""
+"""Figures that are kept: those that were shown last."""
 _figures: KeptResults[go.Figure] = KeptResults(MOST)
 
 

@@ -21,7 +21,7 @@ from pruning_core.tasks import Task
 KINDS = ("plan", "tune", "flow", "run", "study_run", "search", "candidate")
 """Kinds of runs that have a value, each with its own colour and mark."""
 MOST_WHISKERS = 60
-"""Above so many runs, intervals are in the hover text only."""
+"""Above this number of runs, intervals are in the hover text only."""
 
 
 @kept

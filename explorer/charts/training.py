@@ -14,7 +14,7 @@ from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Epoch, Step
 
 MAX_STEPS = 1500
-"""The curve of the batch loss has at most so many points; each is a mean of several steps."""
+"""Most points of the curve of the batch loss; each is a mean of several steps."""
 
 
 def training_curves(

@@ -29,7 +29,7 @@ from pruning_core.workspaces import Workspace, open_in_worker
 STOP = b""
 """The message that asks the worker to stop its job; every other message is a pickled Request."""
 NICER = 10
-"""So much lower is the priority of a worker than the server's (`nice`)."""
+"""How much lower a worker's priority is than the server's (`nice`)."""
 PAUSE = 0.1
 """Seconds between two messages to the server: each has all events since the last one."""
 LOG = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ PARAM = "token"
 LEAST_LENGTH = 8
 MAX_BROWSERS = 10_000
 WRONG_SECONDS = 1.0
-"""A wrong token is answered after so many seconds."""
+"""Seconds after which a wrong token is answered."""
 
 _allowed: dict[str, str] = {}
 """The browsers that entered the token, by `state.owner`, and the token that they entered."""

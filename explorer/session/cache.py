@@ -55,7 +55,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 READ_ONLY = N_("This is a demonstration: its run history is for reading only.")
 RETRY_SECONDS = 60.0
-"""Files that could not be downloaded are requested again after so many seconds."""
+"""Seconds after which files that could not be downloaded are requested again."""
 
 
 def cached(

@@ -17,8 +17,8 @@ class WorkspaceCache(Generic[Item]):
     `st.cache_resource` does not fit here: opening an item shows the progress of a download, and a
     cached function may not draw it.
 
-    retry_seconds: an item whose files were missing is not opened again for so long. Otherwise every
-    page would first wait for a network that does not answer.
+    retry_seconds: an item whose files were missing is not opened again in this time. Otherwise
+    every page would first wait for a network that does not answer.
     """
 
     def __init__(

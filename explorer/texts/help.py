@@ -86,8 +86,8 @@ COUNTS = {
     "storage_write": "Writes the dense file compressed by gzip and by xz, and sparse.safetensors, "
     "and counts their bytes. It takes about a second per million kept weights.",
     "round_to": "Hardware computes fastest with widths that are multiples of 8 or 16. Each layer "
-    "keeps so many more of its channels, those with the largest L2 norm. The network is then "
-    "larger and another one, so its value on the test split is measured beside the other.",
+    "keeps more of its channels, those with the largest L2 norm, up to such a multiple. This is a "
+    "larger network with another value, which is measured on the test split beside the first one.",
     "latency_batches": "How many samples one forward pass computes. The card above shows the "
     "largest.",
     "latency": "How many times as fast as the dense network, for a whole forward pass. "
@@ -115,7 +115,7 @@ EXPLORE = {
     "repaired": "The means and variances of the batch norms are measured again with the pruned "
     "network, on the calibration images. Nothing is trained. Removed weights change what the "
     "batch norms receive, so the old statistics no longer fit.",
-    "farthest_limit": "Loss: the largest sparsity that loses at most so much. File size: the "
+    "farthest_limit": "Loss: the largest sparsity within the chosen loss. File size: the "
     "smallest sparsity whose stored network fits. Time: the smallest sparsity whose thinned "
     "network is fast enough, measured on the server's processor.",
     "farthest_lose": "The largest loss that you accept, against the dense network on the same "

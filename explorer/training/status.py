@@ -15,7 +15,7 @@ from pruning_core.workers import WorkerLost
 
 Request = TypeVar("Request")
 REFRESH_SECONDS = 1.0
-"""A page shows a run that is active again after so many seconds."""
+"""Seconds after which a page shows an active run again."""
 STOPPING = "stopping"
 
 

@@ -295,7 +295,7 @@ def _as_dict(result: Farthest) -> dict[str, object]:
 
 COMMAND = Command(
     "farthest",
-    "find the largest sparsity that loses at most so much, or the smallest within a size or a time",
+    "find the largest sparsity within a given loss, or the smallest within a size or a time",
     "pruning farthest plan.json --lose 1 --out farthest.json",
     add_options,
     run,

@@ -1,4 +1,4 @@
-"""The smallest sparsity at which the stored network takes at most so many bytes."""
+"""The smallest sparsity at which the stored network is within a given number of bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

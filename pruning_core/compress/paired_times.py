@@ -20,7 +20,7 @@ FEWEST = 7
 BUDGET = 10.0
 """Seconds of one comparison."""
 SHORTEST = 4e-3
-"""A sample repeats its call until the reference takes about so many seconds."""
+"""A sample repeats its call until the reference takes about this time, in seconds."""
 WARM_UP = 3
 AGREEMENT = 0.05
 """Halves of one measurement that differ by more than this fraction show a busy machine."""
@@ -109,7 +109,7 @@ def time_pairs(
 
     So a slow moment of the machine affects both numbers of a pair, and their ratio less. Calls are
     warmed up first. A sample repeats a short call; the number of rounds is smaller where a round
-    takes long. rounds: at most so many; budget: seconds, exceeded only for the fewest rounds.
+    takes long. rounds: the most; budget: seconds, exceeded only for the fewest rounds.
     Raises PruningError for fewer than 7 rounds.
 
     >>> ticks = iter(range(10_000))

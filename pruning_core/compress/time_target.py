@@ -1,4 +1,4 @@
-"""The smallest sparsity at which the thinned network takes at most so much of the dense time."""
+"""The smallest sparsity at which the thinned network is within a given share of the dense time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -25,7 +25,7 @@ def share_weights(
 
     tensors: a `state_dict` with the masks applied; masks: of the weights to share, each in its
     tensor's own shape, True = keep; bits: 1 to 8. Each weight takes the nearest value. A tensor
-    that has so few values already stays as it is.
+    that already has no more values than that stays as it is.
     Raises PruningError for other bits, for weights that are not float, and for weights that are
     not finite.
 

@@ -81,7 +81,7 @@ class CriterionBase(Described):
     A criterion with settings is a frozen dataclass on this base: its fields are the settings, and
     it defines `__call__`.
 
-    mini_batch: a group's score is the mean of its scores on mini-batches of so many calibration
+    mini_batch: a group's score is the mean of its scores on mini-batches of this many calibration
     images (`scores_by_part`); 0: its score on all of them as one batch.
     """
 

@@ -189,7 +189,7 @@ class Movement(FlowDefaults):
     rises and falls as the learning rate of the training does. Without `adamw`, S is the plain sum:
     SGD with a constant rate, which multiplies all scores alike and is left out. As in
     the released code, the mask is chosen in every step until the last one and reaches the target
-    at `end`. With `cuts`, it is chosen so many times, the last time at `end`.
+    at `end`. With `cuts`, it is chosen that many times, the last time at `end`.
     """
 
     help: str = (

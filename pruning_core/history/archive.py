@@ -173,7 +173,7 @@ def _read_file(archive: zipfile.ZipFile, run: Run, name: str, digest: str) -> by
 
 
 def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """An entry of at most so many bytes, whatever size it claims to have."""
+    """An entry of at most `most` bytes. The size in its header is not trusted."""
     try:
         info = archive.getinfo(name)
     except KeyError as error:

@@ -27,7 +27,7 @@ VARIABLE = "PRUNING_EXPLORER_HISTORY"
 """Environment variable: the folder of the history, or off."""
 OFF = "off"
 UNDO_SECONDS = 30 * 24 * 3600.0
-"""A deleted run can be restored for so long."""
+"""How long a deleted run can be restored."""
 COLUMNS = "id, parent, kind, state, started, record, note, tags, pinned, deleted, worker"
 
 
@@ -187,7 +187,7 @@ class History:
         self._mark(runs, None)
 
     def purge(self, older: float = UNDO_SECONDS) -> None:
-        """Removes runs that were deleted at least so many seconds ago, and files of no run."""
+        """Removes runs that were deleted `older` seconds ago or earlier, and files of no run."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM runs WHERE deleted <= ?", (time.time() - older,))
             used = {digest for (digest,) in connection.execute("SELECT digest FROM files")}

@@ -262,7 +262,7 @@ def _typed(value: Any, kind: Any) -> Any:
 
 
 def _number(value: Any, kind: Any = None, least: float | None = 0, finite: bool = True) -> Any:
-    """A number, of that type if given, at least so large."""
+    """The value, if it is a number of that type, finite, and at least `least`."""
     if type(value) not in ((kind,) if kind else (int, float)):
         raise ValueError(f"{str(value)[:40]!r} is no number")
     if (finite and not abs(value) < 1e300) or (least is not None and value < least):

@@ -30,9 +30,9 @@ ANSWERS = "answers"
 WEIGHTS = "weights"
 CURVES = "curves"
 LARGEST_WEIGHTS = 1 << 28
-"""Weights of at most so many bytes are kept: 256 MiB."""
+"""Most bytes of weights that are kept: 256 MiB."""
 MOST_STEPS = 1500
-"""The curve of the batch loss has at most so many points; each is a mean of several steps."""
+"""Most points of the curve of the batch loss; each is a mean of several steps."""
 SHAPE = ":shape"
 
 

@@ -91,7 +91,7 @@ class Carried:
 class Jobs:
     """The jobs in a folder. Any number of processes may use it at once.
 
-    most, seconds: so many interrupted jobs are kept, the newest ones, for so long.
+    most: interrupted jobs that are kept, the newest ones; seconds: how long each is kept.
     """
 
     def __init__(self, root: Path, most: int = MOST, seconds: float = SECONDS) -> None:

@@ -35,7 +35,7 @@ GRADIENT_BYTES = 2**28
 STEP = 1e-9
 """The step of a difference of gradients, in share of the length of all weights.
 
-So small a step crosses hardly any kink of a ReLU; in double precision, rounding is 1e-7 of H g.
+A step of this size crosses hardly any kink of a ReLU; in double precision, rounding is 1e-7 of H g.
 """
 MAX_IMAGES = 64
 """Most images whose gradients one call computes."""

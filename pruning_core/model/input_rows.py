@@ -25,7 +25,7 @@ PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
 MOST_ROWS = 2**15
 MOST_VALUES = 2**26
-"""At most so many rows are read, and so many values in them; positions are then sampled."""
+"""The most rows, and the most values in them, that are read; of more, positions are sampled."""
 MOST_INPUTS = 8192
 """Of one output: the second moments of its inputs then take 512 MiB."""
 READING = "Reading the activations of the network"
@@ -253,7 +253,7 @@ def _most_rows(inputs: int) -> int:
 
 
 def _some(count: int, most: int, device: torch.device) -> Tensor:
-    """At most so many of the first numbers, at least one: random but always the same, in order."""
+    """At most `most` numbers below `count`, at least one: random, always the same, sorted."""
     if count <= most:
         return torch.arange(count, device=device)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))

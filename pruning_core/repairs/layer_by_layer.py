@@ -28,9 +28,9 @@ from pruning_core.training.batch_norm import call_in_training
 from pruning_core.types import Batches, Inputs, Layer, PruningError
 
 ROUNDING = 1e-6
-"""So small a part of an input's second moment is rounding: products are in single precision."""
+"""A smaller part of an input's second moment is rounding: products are in single precision."""
 MOST_ACTIVATIONS = 2**30
-"""Bytes: so large may one module's output be for the images that run together."""
+"""Most bytes of one module's output, for the images that run together."""
 
 
 @dataclass(frozen=True, eq=False)

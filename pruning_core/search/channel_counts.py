@@ -42,7 +42,7 @@ class _Tensor:
 
 
 class ChannelCounts:
-    """The counts of the network without so many channels of each coupling, as `thin` gives them.
+    """Counts of the network without some channels of each coupling, as `thin` gives them.
 
     Exact where every channel of a coupling has as many positions as any other one in each tensor,
     and no position reads two couplings. Raises ValueError for other networks.
@@ -75,7 +75,7 @@ class ChannelCounts:
         )
 
     def thinned(self, removed: Sequence[int]) -> Counts:
-        """The counts without so many channels of each coupling, in the couplings' order."""
+        """The counts without `removed` channels of each coupling, in the couplings' order."""
         parameters = self.dense.parameters
         macs = self.dense.macs
         stored = self.dense.bytes

@@ -53,7 +53,7 @@ class Correlation:
 
 
 def spread(candidates: Sequence[Candidate], count: int) -> tuple[Candidate, ...]:
-    """So many candidates, evenly over the ranks of their scores, each with other ratios.
+    """`count` candidates, evenly over the ranks of their scores, each with other ratios.
 
     Raises PruningError where there are fewer than `LEAST` different ones.
     """

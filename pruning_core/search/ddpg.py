@@ -80,7 +80,7 @@ class Agent:
         self._spread = float(rewards.std()) or 1.0
 
     def learn(self, steps: int) -> None:
-        """Takes so many steps of both networks, on transitions drawn at random."""
+        """Takes `steps` training steps of both networks, on transitions drawn at random."""
         for _ in range(steps):
             drawn = self._draw.integers(len(self._transitions), size=self._batch)
             self._learn_from([self._transitions[k] for k in drawn])

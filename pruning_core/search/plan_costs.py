@@ -159,7 +159,7 @@ class PlanCosts:
         return {name: 1 - sum(part[name] for part in lost) for name in names}
 
     def _lost(self, part: Part, count: int) -> dict[str, float]:
-        """The shares of the costs that the part loses without so many groups."""
+        """The shares of the costs that the part loses without `count` of its groups."""
         key = part.name, count
         if key not in self._lost_known:
             left = self.of_masks({part.name: count}, tuple(COUNTED))

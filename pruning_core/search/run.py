@@ -153,7 +153,7 @@ def _run_method(
     evaluate: SharedEvaluate,
     workers: int,
 ) -> Iterator[Candidate]:
-    """The candidates of one worker of so many: its part of the evaluations."""
+    """The candidates of one worker: its part of the evaluations."""
     part = ceil(settings.evaluations / workers)
     seed = worker_seed(settings.seed, evaluate.number)
     return search_method(settings.method)(space, evaluate, part, seed, starts)

@@ -21,7 +21,7 @@ POLL = 0.05
 MOST_WORKERS = 1024
 SEED_STEP = 1_000_003
 DIGITS = 9
-"""Ratios that agree in so many digits are the same ratios."""
+"""Ratios that agree in these digits are the same ratios."""
 
 NUMBERS = ("value", "score", "loss", "divergence")
 """Fields of `Judged` that the log keeps."""

@@ -18,7 +18,7 @@ from pruning_core.workers import Emit, Producer, WorkerLost, Workers, parallel
 from pruning_core.workspaces import Workspace, open_in_worker
 
 RunMethod = Callable[[SharedEvaluate, int], Iterator[Candidate]]
-"""The method's candidates of one worker, of so many."""
+"""The method's candidates of one worker. The number is that of all workers."""
 Event = Candidate | WorkerLost
 
 

@@ -63,7 +63,7 @@ def corrected(plan: Plan, space: Workspace, points: Sequence[SensitivityPoint]) 
 
 
 def steps(layers: int) -> int:
-    """The largest number of events of `corrected` for so many layers."""
+    """The largest number of events of `corrected` for a number of layers."""
     return len(STARTING_ALLOCATIONS) + len(SENSITIVITY_RULES) + len(BLENDS) + len(STEPS) * layers
 
 

@@ -1,4 +1,4 @@
-"""How far can a plan go? Its curve, and the largest sparsity that loses at most so much."""
+"""How far can a plan go? Its curve, and the largest sparsity within a given loss."""
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -37,7 +37,7 @@ class Budget:
     def take(
         self, points: Sequence[PreviewPoint], images: int, round_index: int
     ) -> list[PreviewPoint]:
-        """The points that are affordable on so many images, in the order given; counts their cost.
+        """The points that the budget allows on these images, in the order given; counts their cost.
 
         All points of a round are measured in one pass through the network. Round 0 is limited by
         its evaluations only. Every later round gets an equal part of what is left.

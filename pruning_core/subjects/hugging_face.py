@@ -39,7 +39,7 @@ TOKENIZERS = (
 PREFIX = "hf:"
 """In a subject file, model = "hf:folder" names a folder that `save_pretrained` has made."""
 LENGTH = 128
-"""Longer texts are shortened to so many tokens, if nothing else is said."""
+"""Longer texts are shortened to this number of tokens, by default."""
 
 
 class Texts(Dataset[dict[str, Tensor]]):
@@ -80,7 +80,7 @@ class ModelFolder:
         return self.architecture.endswith(TOKENS)
 
     def length(self, wanted: int) -> int:
-        """Most tokens of a text: as many as wanted, if the model reads so many."""
+        """Most tokens of a text: those wanted, but not more than the model reads."""
         most = most_tokens(self.config)
         return wanted if most is None else min(wanted, most)
 

@@ -40,7 +40,7 @@ from pruning_core.user_code import user_code
 MEMORY = 1 << 30
 """Bytes of samples that are kept in memory for all splits together, if nothing else is said."""
 SAMPLE_LIMIT = 100_000_000
-"""A split may have at most so many samples."""
+"""Most samples of a split."""
 CHUNK = 64
 """Samples that are read at once."""
 CHECKED = 8

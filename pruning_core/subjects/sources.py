@@ -16,7 +16,7 @@ from pruning_core.user_code import user_code
 
 KINDS = "a DataLoader, a data set, a folder of images, or tensors (inputs, targets)"
 STREAM_LIMIT = 1_000_000
-"""A stream without samples= may have at most so many samples."""
+"""Most samples of a stream without samples=."""
 
 
 @dataclass(frozen=True)

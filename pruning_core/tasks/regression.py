@@ -10,7 +10,7 @@ from pruning_core.errors import PruningError
 from pruning_core.tasks.task import Parts, Task, checked, reduced, rows_of
 
 MOST_COLUMNS = 16
-"""R2 is the mean over at most so many numbers per sample; more are taken together."""
+"""R2 is the mean over at most this many numbers per sample; more are taken together."""
 
 
 @dataclass(frozen=True, kw_only=True)

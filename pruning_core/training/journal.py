@@ -11,7 +11,7 @@ from pruning_core.types import PruningError
 from pruning_core.whole_files import write_files
 
 EVERY = 10.0
-"""Files are written at most once in so many seconds."""
+"""Files are written at most once in this time, in seconds."""
 SHARE = 0.03
 """At most about this share of the time is spent on writing them."""
 DONE = "done"
@@ -24,10 +24,9 @@ class Journal:
     """Results of one run in a folder. The interrupted run is carried out again, in the same order,
     with a new journal of the same folder: what is there is not computed again.
 
-    every: at least so many seconds lie between two writings; share: at most about so much of the
-    time is spent on them. sentences: what the user should know,
-    such as that nothing more can be kept: that never stops the run. done: how many epochs or layers
-    the results so far are.
+    every: least seconds between two writings; share: at most about this share of the time is spent
+    on them. sentences: what the user should know, such as that nothing more can be kept: that never
+    stops the run. done: how many epochs or layers the results so far are.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ BYTES = 8
 
 
 def read_idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
-    """The bytes of a file, with so many axes. Raises ValueError where it holds something else."""
+    """The bytes of a file with `axes` axes. Raises ValueError where it holds something else."""
     raw = np.fromfile(path, np.uint8)
     start = 4 + 4 * axes
     if raw[:4].tolist() != [0, 0, BYTES, axes] or len(raw) < start:

@@ -26,7 +26,7 @@ def packed(head: dict[str, Any], parts: dict[str, np.ndarray]) -> tuple[bytes, s
 
 
 def scaled(name: str, numbers: np.ndarray, cells: int) -> dict[str, np.ndarray]:
-    """Numbers in the precision for so many cells.
+    """Numbers in the precision for this number of cells.
 
     Half precision is relative to the largest magnitude, so that it keeps its digits.
     """

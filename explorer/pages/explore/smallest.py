@@ -21,7 +21,7 @@ from pruning_core.workspaces import Workspace
 
 KIND = "smallest"
 TRIED = 8
-"""At most so many sparsities are tried."""
+"""The most sparsities that are tried."""
 LOSS = N_("Loss")
 BYTES = N_("File size")
 TIME = N_("Time")

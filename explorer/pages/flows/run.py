@@ -13,7 +13,7 @@ from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
 
 MOST_WEIGHTS = 1 << 24
-"""Up to so many weights the masks of all layers are recorded, above only those of one layer."""
+"""Up to this number of weights the masks of all layers are recorded, above it of one layer."""
 
 
 def flow_events(

@@ -21,7 +21,7 @@ KEPT = 7
 """Weights of the matrix that are not zero."""
 VALUE_BITS = 32
 GAP_BITS = 2
-"""So few that this small matrix needs a filler."""
+"""Few enough that this small matrix needs a filler."""
 
 
 @dataclass(frozen=True, eq=False)

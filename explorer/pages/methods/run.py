@@ -26,9 +26,9 @@ from pruning_core.types import Epoch, Step
 from pruning_core.workspaces import Workspace
 
 STEP_INTERVAL = 0.5
-"""At least so many seconds lie between two Step events that the page receives."""
+"""Least seconds between two Step events that the page receives."""
 TRAINING_COST = 3
-"""A training step costs about as much as so many forward passes."""
+"""A training step costs about as much as this number of forward passes."""
 MOST_OF_A_RUN = 0.9
 """The last part of a run is not training, so its steps count up to this share of the run."""
 
@@ -108,7 +108,7 @@ def _present_run_share(last: object, asked: Study) -> float:
 
 
 def _seconds_left(ended: Sequence[RunFinished | RunFailed], runs: float) -> float | None:
-    """Seconds for so many runs, by the mean of those measured just now; None without any."""
+    """Seconds for `runs` runs, by the mean of those measured just now; None without any."""
     seconds = [
         event.result.seconds
         for event in ended

@@ -38,7 +38,7 @@ ALL = ""
 TREE = N_("Tree")
 NEWEST = N_("Newest first")
 MOST_COLUMNS = 12
-"""Of the fields that differ, at most so many have a column."""
+"""The most columns of fields that differ."""
 
 
 @dataclass(frozen=True)

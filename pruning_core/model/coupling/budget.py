@@ -49,7 +49,7 @@ class Budget:
             raise _too_much(f"{self.seconds:.0f} s of computing", SMALLER if slow else FEWER)
 
     def hold(self, count: int, *, weights: bool = False) -> None:
-        """So many bytes more are kept. weights: whatever the size of the input."""
+        """Counts bytes that are kept. weights: they do not depend on the size of the input."""
         self._held += count
         self._weights += count if weights else 0
         if self._held > self.bytes:

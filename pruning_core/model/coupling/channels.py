@@ -25,7 +25,7 @@ class Channels:
         return len(self._parent)
 
     def new(self, count: int) -> int:
-        """The first of so many new numbers."""
+        """Makes `count` new numbers in a row, and gives the first."""
         first = len(self._parent)
         self._parent.extend(range(first, first + count))
         return first

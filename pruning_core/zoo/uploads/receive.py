@@ -193,7 +193,7 @@ def open_images(name: str, transform: InputTransform) -> Dataset:
 
 
 def judged(data: Dataset, names: Sequence[str], classes: int) -> Dataset:
-    """The images with the task, the classes and the outputs of a network with so many outputs.
+    """The images with the task, the classes and the outputs of a network with `classes` outputs.
 
     names: of `Statement`. Images without classes: the agreement with the dense network. A single
     output: binary. Raises PruningError where the outputs' meaning is not known.
