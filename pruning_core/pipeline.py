@@ -190,8 +190,8 @@ def prune(
     test split: dense; pruned (the final masks on the base weights, repaired as the plan says);
     recalibrated (the masks on the base weights with new batch-norm statistics); tuned.
     costs: for a flow whose goal has a budget of bytes or time: `compress.goal_costs.COSTS`.
-    journal: its trainings go on from what an interrupted run kept there (`fine_tune`). Measure the
-    networks of Pruned events by `journal.measured`: those of before the interruption are lost.
+    journal: its trainings continue from what an interrupted run kept there (`fine_tune`). Measure
+    the networks of Pruned events by `journal.measured`: those of before the interruption are lost.
     Raises PruningError where the plan cannot be carried out.
 
     >>> from pruning_core import Finished, Plan, TrainConfig, open_workspace

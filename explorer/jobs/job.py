@@ -64,7 +64,7 @@ class Snapshot:
 class Job:
     """One piece of work. `stop()` asks it to stop, which it does before the next event.
 
-    carried: its folder on disk, from which it can go on after a restart of the server. The folder
+    carried: its folder on disk, from which it can continue after a restart. The folder
     is deleted when the job has ended, unless something else than its owner or its work ended it.
     Any thread may read it.
     """
@@ -113,7 +113,7 @@ class Job:
         return self.status in ACTIVE
 
     def stop(self, *, wanted: bool) -> None:
-        """Asks it to stop. wanted: by its owner, so that it will not go on."""
+        """Asks it to stop. wanted: by its owner, so that it will not continue."""
         with self._lock:
             self._unwanted = self._unwanted or wanted
             self.cancel.set()
@@ -155,7 +155,7 @@ class Job:
         except Cancelled:
             self._finish("cancelled", N_("It was stopped; nothing was changed."))
         except PruningError as problem:
-            if isinstance(problem, ResourceFailed):  # the work itself can go on
+            if isinstance(problem, ResourceFailed):  # the work itself can continue
                 self._leave_folder(over=False)
             self._finish("failed", str(problem))
         # All errors: the code of a user's own network or data runs here and can raise any, no

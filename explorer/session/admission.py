@@ -1,4 +1,4 @@
-"""A full server: a new page gets one sentence instead of the app; pages that are open go on."""
+"""A full server: a new page gets one sentence instead of the app; open pages keep working."""
 
 import streamlit as st
 

@@ -57,7 +57,7 @@ def training_events(
     Yields Reference, then MaskUpdate, Step and Epoch in the order of the run, and Finished, which
     alone holds a model. split: the images that measure each mask update, by default those of
     validation; recorded: names of the layers whose masks are kept in the events; folder: of an
-    interrupted run that goes on, or of a new one that can go on later (`Journal`).
+    interrupted run that continues, or of a new one that can continue later (`Journal`).
     """
     journal = None if folder is None else Journal(folder)
     judge = Judge.of(space.dataset)

@@ -34,7 +34,7 @@ CONTINUES = N_(
 )
 LOST = N_("This server keeps nothing of a run that was stopped.")
 Resumable = Callable[..., Iterator[object]]
-"""`Events` that can have a `folder`, from which they go on."""
+"""`Events` that can have a `folder`, from which they continue."""
 Total = Callable[[Description, Plan], int]
 GoOn = Callable[[Carried, Description, Plan, Workspace], None]
 """Starts an interrupted run again."""
@@ -62,7 +62,7 @@ def _owner() -> str:
 def kept_on_disk(
     kind: str, title: str, plan: Plan, space: Workspace, **more: Any
 ) -> Carried | None:
-    """The folder from which a new run can go on later; None where nothing is kept.
+    """The folder from which a new run can continue later; None where nothing is kept.
 
     more: JSON values that the page needs for that.
     """
@@ -80,14 +80,14 @@ def kept_on_disk(
 
 
 def resumable(function: Resumable, carried: Carried | None) -> Events:
-    """The function with the folder from which it goes on, where there is one."""
+    """The function with the folder from which it continues, where there is one."""
     return function if carried is None else partial(function, folder=carried.journal.folder)
 
 
 def start_carried(
     kind: str, title: str, events: MakeEvents, about: object, carried: Carried | None
 ) -> None:
-    """Starts a run that can go on later. Raises PruningError as `jobs().start`."""
+    """Starts a run that can continue later. Raises PruningError as `jobs().start`."""
     try:
         cache.jobs().start(state.owner(), kind, title, events, about, carried)
     except PruningError:

@@ -97,7 +97,7 @@ def start_run(
 ) -> None:
     """Starts the run in the background, or shows why it cannot start, and redraws the page.
 
-    The run history keeps it. function: it can have a `folder`, from which it goes on; more: what
+    The run history keeps it. function: it can have a `folder`, from which it continues; more: what
     `continue_run` needs for the function besides the plan.
     """
     with show_errors():

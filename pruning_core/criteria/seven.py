@@ -42,11 +42,11 @@ class Moments:
         self._v = self.beta2 * self._v + (1 - self.beta2) * g.square()
 
     def state_dict(self) -> dict[str, Any]:
-        """What it needs to go on."""
+        """What it needs to continue."""
         return {"steps": self.steps, "m": self._m, "v": self._v}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from there."""
+        """Continues from there."""
         self.steps = state["steps"]
         self._m = state["m"]
         self._v = state["v"]
@@ -93,12 +93,12 @@ class AccumulatedScores:
             self.scores[name] = total
 
     def state_dict(self) -> dict[str, Any]:
-        """What it needs to go on."""
+        """What it needs to continue."""
         moments = {name: own.state_dict() for name, own in self._moments.items()}
         return {"moments": moments, "scores": self.scores}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from there."""
+        """Continues from there."""
         self.scores = state["scores"]
         self._moments = {name: Moments(*self._settings) for name in state["moments"]}
         for name, moments in self._moments.items():

@@ -209,7 +209,7 @@ def ending_words(rounds: Sequence[GoalRound], write: Write = _task_text) -> str:
             f"{write(missed[-1].evaluation.value, task)}, the goal is {goal_words(last, write)}. "
             f"{result}"
         )
-    further = "A higher sparsity in the plan lets the flow go on."
+    further = "A higher sparsity in the plan lets the flow continue."
     if last.reached:
         said = [f"Round {last.round} met the budget of {budget_words(last)}."]
     elif last.budgets:

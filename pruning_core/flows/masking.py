@@ -88,7 +88,7 @@ class MaskRule(Protocol):
         """What it keeps between two steps; None: an interrupted training starts again."""
 
     def load_state_dict(self, state: State) -> None:
-        """Goes on from there."""
+        """Continues from there."""
 
 
 @dataclass(eq=False, kw_only=True)

@@ -53,7 +53,7 @@ class FlowContext:
 
     plan: the axes as objects, and the space with model and data; layers: those that the flow may
     prune; config: how it trains; costs: what the network with such masks costs, by the names of the
-    goal's budgets, besides the counts; journal: of a run that can go on after an interruption.
+    goal's budgets, besides the counts; journal: of a run that can continue after an interruption.
     """
 
     plan: ResolvedPlan

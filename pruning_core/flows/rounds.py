@@ -158,7 +158,7 @@ class Lottery(FlowDefaults):
 
     Weights, norms and biases get their state after `rewind` epochs of the first, dense training
     (0: before it). This training starts from new random weights (`fresh`), or from the trained
-    network (Chen et al. 2020, arXiv:2007.12223). As in the authors' code, later trainings go on
+    network (Chen et al. 2020, arXiv:2007.12223). As in the authors' code, later trainings continue
     after epoch `rewind` (`resume`), with an empty state of the optimizer, and every round scores
     the weights of the last epoch; the result is the best epoch of the last training.
     Raises PruningError where `rewind` is after the end of the training, where no epoch follows it,

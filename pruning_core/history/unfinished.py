@@ -57,9 +57,9 @@ class Interrupted:
 
 class Carried:
     """A job that this process carries out. As a context, it is deleted at the end; where an error
-    ends it, it stays as interrupted if there is something to go on from.
+    ends it, it stays as interrupted if there is something to continue from.
 
-    before: the description of the interrupted job that goes on here; None for a new one.
+    before: the description of the interrupted job that continues here; None for a new one.
     """
 
     def __init__(self, folder: Path, lock: IO[bytes], before: Description | None) -> None:
@@ -112,8 +112,8 @@ class Jobs:
             lock = (folder / LOCK).open("ab")
         except OSError as error:
             raise PruningError(
-                f"The folder {folder} cannot be written, so that this run could not go on after an "
-                f"interruption: {error.strerror}."
+                f"The folder {folder} cannot be written, so that this run could not continue after "
+                f"an interruption: {error.strerror}."
             ) from error
         if not lock_file(lock, wait=False):
             lock.close()

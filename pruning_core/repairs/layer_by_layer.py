@@ -160,7 +160,7 @@ class _Pruned:
         self._done.add(key)
         if len(self._done) == len(self._targets):
             raise _Stop
-        if len(self._inputs) == 1:  # the pass goes on to the next product
+        if len(self._inputs) == 1:  # the pass continues to the next product
             self._next_product()
 
 

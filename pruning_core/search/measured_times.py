@@ -37,7 +37,7 @@ class MeasuredTimes:
     t = a + b m + sum over parts of d_p m_p, m: multiply-adds that remain; least squares over the
     first networks, with d held near 0. An estimate is raised by its usual error, that of each of
     these networks estimated from the others, so that most networks that are chosen by it meet the
-    budget when they are measured. Later measurements change no estimate: a search that goes on
+    budget when they are measured. Later measurements change no estimate: a search that continues
     chooses as before.
     measure: of a network with these ratios; facts: of ratios; first: is measured before the first
     estimate; log: keeps what is measured, for later searches.

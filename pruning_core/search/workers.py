@@ -56,7 +56,7 @@ def candidates(
     backend: evaluates for as many workers as it has; each runs the method with its part of the
     evaluations and a seed of its own. None: one worker, in this thread. by_name: they open the
     plan's network and data by name, instead of a copy of the workspace. The log is read and written
-    here alone. Where a worker ends, WorkerLost says so and the search goes on.
+    here alone. Where a worker ends, WorkerLost says so and the search continues.
     """
     log = partial(open_log, folder, evaluations_name(ready.space.plan, ready.space.space))
     if backend is None:

@@ -57,7 +57,7 @@ def _interval(ends: Any) -> tuple[float, float]:
 
 
 class KeptPoints:
-    """The units of a scan that can go on, each with its points.
+    """The units of a scan that can continue, each with its points.
 
     task: of the points; expected: the layers of each unit, in the order in which they are measured.
     units: those that the interrupted scan has measured. Without a journal nothing is kept.

@@ -28,7 +28,7 @@ _READING = RLock()
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers of Python, NumPy and torch start from a seed inside the block.
 
-    Afterwards they go on as if the block had not been there.
+    Afterwards they continue as if the block had not been there.
     """
     with _READING, torch.random.fork_rng([]):
         python_state = random.getstate()

@@ -75,7 +75,7 @@ def fine_tune(
     too (`coupling.dependent_masks`); hook: what else happens in each step; skip: epochs that are
     left out at the start, so that learning rates and the order of the images are those of the
     others; journal: of an interrupted run: its events come again after Resumed, and the training
-    goes on after its last kept epoch, to exactly the weights of an uninterrupted one.
+    continues after its last kept epoch, to exactly the weights of an uninterrupted one.
     A network in half precision is trained in float32 and becomes half again at the end.
     `Plan` states what the seed guarantees. Raises PruningError for masks that do not fit the model
     and for a loss that is not finite.
@@ -175,7 +175,7 @@ class _Run:
         self.model.eval()
 
     def _state(self, best: _Best | None, epoch: int) -> State | None:
-        """What it needs to go on after that epoch; None where the hook cannot."""
+        """What it needs to continue after that epoch; None where the hook cannot."""
         hook = self.hook.state_dict()
         if hook is None:
             return None
@@ -194,7 +194,7 @@ class _Run:
         }
 
     def _restore(self, state: State, task: Task) -> _Best | None:
-        """Goes on from a `_state`; gives its best epoch."""
+        """Continues from a `_state`; gives its best epoch."""
         self.hook.load_state_dict(state["hook"])
         self.model.load_state_dict(state["model"])
         KeptOptimizer(self.optimizer).load_state_dict(state["optimizer"])

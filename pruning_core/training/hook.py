@@ -29,11 +29,11 @@ class Hook:
         return ()
 
     def state_dict(self) -> State | None:
-        """What it needs to go on after an epoch. None: it cannot, and the training starts again."""
+        """What it needs to continue after an epoch. None: it cannot; the training starts again."""
         return None
 
     def load_state_dict(self, state: State) -> None:
-        """Goes on from there. Called after `begin`; the network's weights are set after it."""
+        """Continues from there. Called after `begin`; the network's weights are set after it."""
 
 
 class StatelessHook(Hook):

@@ -1,4 +1,4 @@
-"""What a long run keeps in a folder while it is carried out, so that it can go on after a kill."""
+"""What a long run keeps in a folder while it runs, so that it can continue after a kill."""
 
 import hashlib
 import time
@@ -99,7 +99,7 @@ class Journal:
     def _stop(self, reason: str) -> None:
         self._stopped = True
         self._waiting = {}
-        self.sentences.append(f"This run could not go on after an interruption: {reason}.")
+        self.sentences.append(f"This run could not continue after an interruption: {reason}.")
 
     def next_training(self) -> str:
         """The name under which the next training of the run is kept."""

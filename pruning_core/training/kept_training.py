@@ -1,4 +1,4 @@
-"""One training of a run that can go on: what it reported, and its state after an epoch."""
+"""One training of a run that can continue: what it reported, and its state after an epoch."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ VERSION = 1
 
 
 def start_digest(model: nn.Module, masks: GivenMasks, config: TrainConfig, *more: object) -> str:
-    """SHA-256 of what a training begins with: a kept one goes on only from equal weights."""
+    """SHA-256 of what a training begins with: a kept one continues only from equal weights."""
     digest = hashlib.sha256(repr((VERSION, torch.__version__, config, *more)).encode())
     for named in (tensors_of(model), masks):
         for name, tensor in named.items():

@@ -22,7 +22,7 @@ TEXT = "text"
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What can go on from a state, as PyTorch's modules and optimizers do."""
+    """What can continue from a state, as PyTorch's modules and optimizers do."""
 
     def state_dict(self) -> State: ...
 

@@ -125,7 +125,7 @@ def _as_from_a_process(work: Work) -> Iterator[object]:
     name = function.func.__qualname__
     if "<locals>" not in name:  # a test's own stands for the real one
         function = pickle.loads(pickle.dumps(function))
-    if name not in ONCE or "folder" in function.keywords:  # a journal: it may go on
+    if name not in ONCE or "folder" in function.keywords:  # a journal: it may continue
         for event in function(work.space):
             yield pickle.loads(pickle.dumps(event))
         return

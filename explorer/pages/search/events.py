@@ -42,7 +42,7 @@ def search_events(
     """Measures the baselines, then yields the events of `search` without their tensors.
 
     points: of a finished scan, whose ratios by rule are starts too. folder: keeps how many
-    candidates are measured (`Journal`); a search that goes on finds their values where all are.
+    candidates are measured (`Journal`); a search that continues finds their values where all are.
     """
     journal = None if folder is None else Journal(folder)
     ready = prepared(plan, space, settings)

@@ -105,7 +105,7 @@ def scan_events(
 ) -> Iterator[SensitivityPoint | Preview]:
     """The measured points, layer by layer; of a preview, all curves, again after each round.
 
-    folder: from which an interrupted scan goes on (`Journal`).
+    folder: from which an interrupted scan continues (`Journal`).
     """
     if asked.preview:
         yield from preview_plan(asked.plan, space, asked.grid, tied=asked.tied)

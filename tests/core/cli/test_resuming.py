@@ -1,4 +1,4 @@
-"""A command that was killed goes on when it is given again."""
+"""A command that was killed continues when it is given again."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An interrupted run goes on to exactly the weights and values of an uninterrupted one."""
+"""An interrupted run continues to exactly the weights and values of an uninterrupted one."""
 
 import math
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def test_batch_norms_and_channels_last_go_on_exactly(digits: Dataset, tmp_path: 
 
 
 class Unknown(StatelessHook):
-    """A hook that cannot go on."""
+    """A hook that cannot continue."""
 
     def state_dict(self) -> None:
         return None
@@ -126,7 +126,7 @@ def test_what_cannot_be_used_is_said_and_the_training_starts_again(tmp_path: Pat
     kept.write_bytes(kept.read_bytes()[:-1])
     assert "is damaged" in " ".join(sentences(plan, tmp_path))
     (tmp_path / "file").touch()
-    assert "could not go on" in " ".join(sentences(plan, tmp_path / "file"))
+    assert "could not continue" in " ".join(sentences(plan, tmp_path / "file"))
     hook = Unknown()
     journal = eager(tmp_path / "new")
     list(

@@ -1,4 +1,4 @@
-"""A full server: a new page gets one sentence; one that is open goes on."""
+"""A full server: a new page gets one sentence; an open one keeps working."""
 
 from pathlib import Path
 
