@@ -1,5 +1,6 @@
 """Runs of the history in words. This module does not use Streamlit."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -27,7 +28,9 @@ DEFAULTS = flat_plan(Run("plan", Plan().to_json(), ""))
 
 
 def run_title(run: Run) -> str:
-    """Filter by Magnitude (L1), 50% requested."""
+    """Filter by Magnitude (L1), 50% requested. A study has several criteria: Random, Wanda."""
+    if run.kind == "study" and (criteria := _criteria_of(run)):
+        return listed(criteria)
     names = flat_plan(run)
     cut = {"granularity": field_words(names, "granularity")}
     cut["criterion"] = field_words(names, "criterion")
@@ -35,6 +38,13 @@ def run_title(run: Run) -> str:
         return _("{granularity} by {criterion}, ratios by hand", **cut)
     sparsity = field_words(names, "sparsity")
     return _("{granularity} by {criterion}, {sparsity}", sparsity=sparsity, **cut)
+
+
+def _criteria_of(run: Run) -> list[str]:
+    """The labels of a study's criteria; none where they were not kept."""
+    study = run.settings.get("study")
+    names = study.get("criteria") if isinstance(study, Mapping) else None
+    return [field_words({"criterion": name}, "criterion") for name in names or ()]
 
 
 def kind_words(run: Run) -> str:

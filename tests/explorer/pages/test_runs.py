@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.pages.runs.table import NEWEST, TREE, Filters, in_order, matching
 from explorer.session import cache
+from explorer.texts.run_words import run_title
 from pruning_core.history import History, Keeping, Run, kept_scan, scan_record
 from pruning_core.history.tensors import (
     ANSWERS,
@@ -216,6 +217,14 @@ def test_the_filters_choose_for_the_chart_and_the_table(
 def networks(at: AppTest) -> set[object]:
     """The networks of the table's rows."""
     return {row["Network"] for row in shown(at)}
+
+
+def test_a_study_is_named_by_its_criteria() -> None:
+    """Not by those of its plan, which its runs replace."""
+    settings = {"study": {"criteria": ["random", "taylor"]}}
+    assert run_title(example(kind="study", settings=settings)) == "Random, Taylor |w g|"
+    plain = run_title(example(kind="study"))
+    assert plain == run_title(example()) == "Filter by Magnitude (L1), 50%"
 
 
 def test_the_table_says_why_a_run_has_no_value(
