@@ -57,7 +57,10 @@ def as_csr(masked: nn.Module, x: Inputs) -> nn.Module:
 
 
 def as_bsr(masked: nn.Module, x: Inputs) -> nn.Module:
-    """Every Linear and 1 x 1 convolution whose sides 16 divides, as BSR of 16 x 16 blocks."""
+    """Every Linear and 1 x 1 convolution whose sides 16 divides, as BSR of 16 x 16 blocks.
+
+    Raises PruningError where there is no such layer.
+    """
     names = [n for n in _sparse_layers(masked, x) if takes_blocks(masked.get_submodule(n))]
     if not names:
         raise PruningError("16 divides both sides of no Linear and no 1 x 1 convolution.")

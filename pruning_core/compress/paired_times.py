@@ -137,7 +137,10 @@ def time_pairs(
 
 
 def compare(reference: Variant, variants: Sequence[Variant], **options: Any) -> Compared:
-    """The last event of `time_pairs`."""
+    """The last event of `time_pairs`.
+
+    Raises PruningError where the measurement ends without a result.
+    """
     *_, last = time_pairs(reference, variants, **options)
     if not isinstance(last, Compared):
         raise PruningError("The measurement ended without a result.")

@@ -164,7 +164,10 @@ def exported(model: nn.Module, x: Inputs) -> torch.export.ExportedProgram:
 
 
 def onnx_bytes(program: torch.export.ExportedProgram) -> bytes:
-    """The program as an ONNX file, weights inside. Needs onnxscript."""
+    """The program as an ONNX file, weights inside. Needs onnxscript.
+
+    Raises PruningError where torch cannot write it.
+    """
     made = torch.onnx.export(program, dynamo=True, verbose=False)
     if made is None:
         raise PruningError("The network could not be written as ONNX.")
@@ -187,7 +190,10 @@ def quiet() -> Iterator[None]:
 
 
 def arrays_by_name(names: list[str], model: nn.Module, x: Inputs) -> dict[str, Any]:
-    """The batch as arrays, by the names of an ONNX file's inputs."""
+    """The batch as arrays, by the names of an ONNX file's inputs.
+
+    Raises PruningError where their numbers differ.
+    """
     args, kwargs = arguments(as_read_by(model, x))
     given = [*args, *kwargs.values()]
     if len(names) != len(given):

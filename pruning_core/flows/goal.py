@@ -145,7 +145,10 @@ class Goal:
         return end
 
     def restored(self, missed: GoalRound) -> Pruned:
-        """The last good round, where this one misses the goal."""
+        """The last good round, where this one misses the goal.
+
+        Raises PruningError where there is no good round.
+        """
         if self.last_good is None:
             task = missed.evaluation.task
             raise PruningError(

@@ -130,7 +130,10 @@ class QuantileRecipe(FlowDefaults):
             yield from context.fine_tune(model, masks)
 
     def masks_at(self, context: FlowContext, values: Mapping[str, Tensor], level: float) -> Chosen:
-        """Ratios and masks at a level of the quantile."""
+        """Ratios and masks at a level of the quantile.
+
+        Raises PruningError where the network has no layer of these kinds.
+        """
         names = [x.name for x in context.layers if not self.kinds or x.kind in self.kinds]
         if not names:
             raise PruningError(

@@ -92,7 +92,10 @@ def trials(
 
 
 def tuned(ready: PlanEvaluate, ratios: Ratios, config: TrainConfig) -> Evaluation:
-    """The network with these ratios after fine-tuning, on the test split."""
+    """The network with these ratios after fine-tuning, on the test split.
+
+    Raises PruningError for a fine-tuning without epochs.
+    """
     own = ready.space
     resolved = own.resolved
     masks = resolved.masks(own.groups, own.all_ratios(ratios))

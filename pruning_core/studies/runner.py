@@ -223,7 +223,10 @@ class StudyRunner:
         yield from run_events(self.study, run, space, self._dense, self.device)
 
     def run(self, run: Run) -> Result:
-        """The result of one run, in any worker."""
+        """The result of one run, in any worker.
+
+        Raises PruningError where the run ends without a result.
+        """
         *_, result = self.events(run)
         if not isinstance(result, Result):
             raise PruningError("The run ended without a result.")

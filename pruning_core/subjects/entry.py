@@ -201,7 +201,10 @@ def add_to_path(folders: tuple[Path, ...], *imported: str) -> None:
 
 
 def folder_splits(folder: Path) -> dict[str, str]:
-    """The folders of train, val and test in a folder of images; all of it is train without them."""
+    """The folders of train, val and test in a folder of images; all of it is train without them.
+
+    Raises PruningError where the folder is missing.
+    """
     if not folder.is_dir():
         raise PruningError(
             f"There is no folder of images at {folder}; a function is written "
@@ -212,7 +215,10 @@ def folder_splits(folder: Path) -> dict[str, str]:
 
 
 def named_splits(given: Any, source: str) -> dict[str, Any]:
-    """What a data function gave, by name: a dict, (train, test) or (train, val, test)."""
+    """What a data function gave, by name: a dict, (train, test) or (train, val, test).
+
+    Raises PruningError for another form, an unknown name, or no train.
+    """
     if isinstance(given, list | tuple) and len(given) in (2, 3):
         names = SPLITS if len(given) == 3 else ("train", "test")
         return dict(zip(names, given, strict=True))

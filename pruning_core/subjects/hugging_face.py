@@ -272,7 +272,10 @@ def _language_model(
 
 
 def text_parts(place: Path, endings: Sequence[str] = ENDINGS) -> dict[str, Path]:
-    """train, val and test -> file; a single file is train."""
+    """train, val and test -> file; a single file is train.
+
+    Raises PruningError where train is missing or a part has two files.
+    """
     if place.is_file():
         return {"train": place}
     parts = {}

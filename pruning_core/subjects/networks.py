@@ -71,7 +71,10 @@ def _check_tensors(network: nn.Module) -> None:
 
 
 def unwrapped(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
-    """The network without DataParallel and torch.compile, and a note where one was there."""
+    """The network without DataParallel and torch.compile, and a note where one was there.
+
+    Raises PruningError for what is no nn.Module, and for a TorchScript module.
+    """
     notes: tuple[str, ...] = ()
     while type(model).__name__ in WRAPPERS and isinstance(model, nn.Module):
         notes += (f"{type(model).__name__} is left out: the network inside it is pruned.",)

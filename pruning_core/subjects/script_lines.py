@@ -56,7 +56,10 @@ def _batches(given: Any) -> str:
 
 
 def logits_expression(out: Any) -> str:
-    """Where the logits are in a network's output `out`, as `model_io.find_logits` finds them."""
+    """Where the logits are in a network's output `out`, as `model_io.find_logits` finds them.
+
+    Raises PruningError where there are none.
+    """
     if isinstance(out, Tensor):
         return "out"
     place = ""

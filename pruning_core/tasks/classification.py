@@ -104,7 +104,10 @@ class Classification(Task):
         return parts
 
     def summarise(self, parts: Parts) -> Evaluation:
-        """Accuracy with Wilson's interval, top-5 of more than five classes, and the answers."""
+        """Accuracy with Wilson's interval, top-5 of more than five classes, and the answers.
+
+        Raises PruningError where no sample has a label.
+        """
         counted = parts["count"] > 0
         n = int(counted.sum())
         if not n:

@@ -37,7 +37,10 @@ def open_workspace(model: str, dataset: str, progress: Progress | None = None) -
 
 
 def open_in_worker(model: str, dataset: str) -> Workspace:
-    """`open_workspace` in a process that another one has started, maybe on another machine."""
+    """`open_workspace` in a process that another one has started, maybe on another machine.
+
+    Raises PruningError where this machine does not know the name.
+    """
     if not is_upload_name(model) and model not in known_models():
         raise PruningError(
             f"This worker has no network '{model}': start it with the environment "

@@ -144,6 +144,7 @@ def split_folders(root: Path) -> dict[str, Path]:
 
     Beside other folders, a folder train without class folders is a class, and so are val and test
     without train.
+    Raises PruningError where folders are of the same split, or there is no train.
     """
     folders = subfolders(root)
     parts: dict[str, Path] = {}
