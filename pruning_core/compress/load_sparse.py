@@ -15,10 +15,7 @@ from safetensors.torch import load, save_file
 
 
 def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of the file by name: a state_dict. They are checked against their SHA-256.
-
-    Raises ValueError for a damaged file.
-    """
+    """The tensors by name: a state_dict. Raises ValueError where their SHA-256 is another one."""
     header, state = restored(Path(path).read_bytes())
     if digest(state) != header["sha256"]:
         raise ValueError("the file is damaged: its tensors do not have the hash in it")
