@@ -142,15 +142,18 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         run = run_status(PAGE, plan, space, was_active=was_active)
         if run is None or run.status == "done":
             return
-        if not run.active and (changed := changes(asked_for(run, Plan), plan, space)):
-            st.warning(
+        above = st.container()
+        drawn = _curves(run, space_of(run, plan, space), "present_training_curves")
+        changed = changes(asked_for(run, Plan), plan, space)
+        if drawn and changed and not run.active:
+            above.warning(
                 _("These curves are for another plan: {changes}.", changes=_("; ").join(changed)),
                 icon=":material/history:",
             )
-        _curves(run, space_of(run, plan, space), "present_training_curves")
 
 
-def _curves(run: Snapshot, space: Workspace, key: str) -> None:
+def _curves(run: Snapshot, space: Workspace, key: str) -> bool:
+    """The curves of the run; False where there are none yet."""
     dense = learning_curves(run, space, key)
     if dense:
         st.caption(
@@ -162,6 +165,7 @@ def _curves(run: Snapshot, space: Workspace, key: str) -> None:
                 samples=from_core(dense.task.samples),
             )
         )
+    return dense is not None
 
 
 def _results(plan: Plan, space: Workspace) -> None:

@@ -172,6 +172,18 @@ def test_other_pages_do_not_affect_a_run_and_stop_ends_it(open_view: Open, until
     assert "These curves are for another plan: sparsity 50%, now 70%." in text(at)
 
 
+def test_a_run_that_never_started_has_no_curves(open_view: Open, until: Until) -> None:
+    other = open_view("flows", fine_tune=LONG)
+    other.button(key="flow_start").click().run()
+    at = open_view("finetune", fine_tune=LONG)
+    at.button(key="tune_start").click().run()
+    assert run_of().status == "queued"
+    at.slider(key="sparsity").set_value(70).run()
+    at.button(key="tune_stop").click().run()
+    until(at, lambda at: "was stopped before it started" in text(at))
+    assert "These curves are for another plan" not in text(at)
+
+
 def test_the_results_of_an_earlier_run_are_named_so(after_run: AppTest, until: Until) -> None:
     last = "The results below are of the last run that finished."
     assert last not in text(after_run)
