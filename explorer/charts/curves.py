@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.kept import kept
-from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
+from explorer.charts.palette import BASELINE, CHOSEN, of_lines, translucent
 from explorer.charts.style import LINE, finish, label_ends, level, log_where_wide
 from explorer.texts.formats import axis_title, decimal_percent, scale, signed, value_text
 from explorer.texts.translate import _, from_core, n_
@@ -158,8 +158,7 @@ def _styles(curves: Mapping[str, Curve], focus: str | None, total: int = 0) -> d
     }
     steepest = sorted(worst, key=worst.__getitem__)[:NAMED]
     count = max(total, len(curves))
-    colours = cycle(LAYERS if count <= len(LAYERS) else between(DEPTH, count))
-    looks = zip(curves, colours, cycle(DASHES), cycle(MARKS), strict=False)
+    looks = zip(curves, of_lines(count), cycle(DASHES), cycle(MARKS), strict=False)
     return {
         name: _Style(
             colour=colour,

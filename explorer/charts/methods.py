@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
 from explorer.charts.kept import kept
-from explorer.charts.palette import BASELINE, DEPTH, LAYERS, between
+from explorer.charts.palette import BASELINE, of_lines
 from explorer.charts.style import finish, label_ends, level
 from explorer.texts.formats import axis_title, scale, value_text
 from explorer.texts.formats import title as title_of
@@ -41,8 +41,7 @@ def tradeoff(
     """
     figure = go.Figure()
     title = _(AXES[over])
-    colours = LAYERS if len(rows) <= len(LAYERS) else between(DEPTH, len(rows))
-    looks = zip(cycle(colours), cycle((*DASHES, *LONG_DASHES)), cycle(MARKS), strict=False)
+    looks = zip(of_lines(len(rows)), cycle((*DASHES, *LONG_DASHES)), cycle(MARKS), strict=False)
     ends = []
     for (name, curve), (colour, dash, mark) in zip(rows.items(), looks, strict=False):
         line = {"color": colour, "dash": dash, "width": 2.2}

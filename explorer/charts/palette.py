@@ -5,6 +5,8 @@ blindness can distinguish them: blue, orange, teal, violet, never red against gr
 mark or a label always has the same meaning as the colour.
 """
 
+from math import gcd
+
 import numpy as np
 
 LIGHT_PAGE = "#FFFFFF"
@@ -75,7 +77,7 @@ MAGNITUDE = (
 """The violet half of DIVERGING, for magnitudes."""
 
 DEPTH = ("#2F7FC9", "#6E78CC", "#9467C6", "#B0568F", "#C2605A", "#CC7A1F")
-"""From the first layer to the last, where there are more than `LAYERS` has colours."""
+"""The colours between these are those of more lines than `LAYERS` has colours."""
 
 
 def scale(colours: tuple[str, ...]) -> list[list[float | str]]:
@@ -107,6 +109,18 @@ def ramp(colours: tuple[str, ...], steps: int = 256) -> np.ndarray:
     wanted = np.linspace(0, 1, steps)
     channels = [np.interp(wanted, positions, stops[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
+
+
+def of_lines(count: int) -> list[str]:
+    """A colour for each line; neighbours differ clearly, however many there are.
+
+    A colour depends on the place of its line and on `count` only.
+    """
+    if count <= len(LAYERS):
+        return list(LAYERS[:count])
+    stride = next(each for each in range(count // 3, count) if gcd(each, count) == 1)
+    shades = between(DEPTH, count)
+    return [shades[place * stride % count] for place in range(count)]
 
 
 def between(colours: tuple[str, ...], count: int) -> list[str]:

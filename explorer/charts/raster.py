@@ -81,6 +81,14 @@ def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
     return png(image)
 
 
+def removed_png(width: int, height: int) -> bytes:
+    """A part that is removed: translucent grey and hatched, as in `mask_png`. Sides in pixels."""
+    diagonal = np.arange(height)[:, None] + np.arange(width)
+    image = Image.fromarray((diagonal % HATCH_PERIOD == 0).astype(np.uint8))
+    image.putpalette([*rgb(PRUNED_CELL), *rgb(PRUNED_MARK)])
+    return png(image, transparency=bytes([PRUNED_CELL_ALPHA, 255]))
+
+
 def data_uri(png: bytes) -> str:
     """The PNG as the text of an image source."""
     return "data:image/png;base64," + b64encode(png).decode("ascii")

@@ -18,6 +18,8 @@ MAX_TICKS = 16
 """An axis of at most this many whole numbers has a tick for each."""
 TOP = 28
 """The margin above a plot without a legend, in pixels."""
+RIGHT = 16
+"""The margin at the right: half of the last number of an axis, which is centred below its tick."""
 NARROW = 480
 """A chart is about so wide in a window of 800 pixels."""
 LINE = 20
@@ -68,7 +70,7 @@ def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.F
         "height": height,
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
-        "margin": {"l": 8, "r": 8, "t": max(TOP, _legend_of(figure)), "b": 8},
+        "margin": {"l": 8, "r": RIGHT, "t": max(TOP, _legend_of(figure)), "b": 8},
         "legend": LEGEND,
         "font": {"size": 13},
         "hoverlabel": {"align": "left"},

@@ -1,8 +1,8 @@
 """The network map alone on a page, for networks too large for the app's tests: ?model=resnet50
 (torchvision, all weights zero).
 
-More: hurts=1 gives every layer a sensitivity; untraced=1 shows call order; visit=2: once more
-from the start, without loading the page again.
+More: hurts=1 gives every layer a sensitivity; unprunable=1: no layer can be pruned; untraced=1
+shows call order; visit=2: once more from the start, without loading the page again.
 """
 
 import sys
@@ -64,6 +64,8 @@ st.session_state.setdefault("chosen", view.names[0])
 if st.button("Python says the last"):
     chose(view.names[-1])
 kept = {name: 1 - (n * 37 % 100) / 100 for n, name in enumerate(view.names) if n % 9 != 5}
+if st.query_params.get("unprunable") == "1":
+    kept = {}
 hurts = (
     {name: (n * 53 % 71) / 100 - 0.02 for n, name in enumerate(view.names)}
     if st.query_params.get("hurts") == "1"

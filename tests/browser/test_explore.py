@@ -257,10 +257,19 @@ def the_first_screen_is_small(page: Page) -> None:
     assert len(words) <= 120, " ".join(words)
 
 
+def a_button_of_a_picture_is_seen_with_the_focus(page: Page) -> None:
+    tools = page.locator(".st-key-picture").get_by_test_id("stElementToolbar")
+    page.mouse.move(2, 2)
+    expect(tools).to_have_css("opacity", "0")
+    tools.get_by_role("button").focus()
+    expect(tools).to_have_css("opacity", "1")
+
+
 def a_choice_made_elsewhere_is_outlined_in_the_map(page: Page) -> None:
     change_address(page, "?model=resnet20&layer=layer3.1.conv2.weight")
     is_everywhere(page, "layer3.1.conv2.weight")
     the_first_screen_is_small(page)
+    a_button_of_a_picture_is_seen_with_the_focus(page)
     expect(map_box(page, "layer1.0.conv1.weight")).to_have_count(0)
     page.locator(".st-key-layer_choice").get_by_role("combobox").click()
     page.get_by_role("option", name="layer1.1.conv1.weight", exact=True).click()

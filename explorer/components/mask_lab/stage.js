@@ -5,8 +5,9 @@ const MOST_HEIGHT = 560
 // A cell before and after zooming in.
 const LARGEST_CELL = 30
 const CLOSEST_CELL = 56
-// Pictures are side by side where each can be so wide, with the gap between two of them.
-const LEAST_PANEL = 140
+// Pictures are side by side where each can be so wide, with the gap between two of them; else
+// each has its own row.
+const LEAST_PANEL = 96
 const GAP = 12
 const LEAST_SIDE = 64
 // The least height of pictures that can be zoomed, also for long, flat layers.
@@ -44,10 +45,7 @@ class Stage {
   fit(mask) {
     const figures = this.shown()
     const room = this.element.clientWidth
-    const columns = Math.max(
-      1,
-      Math.min(figures.length, Math.floor((room + GAP) / (LEAST_PANEL + GAP))),
-    )
+    const columns = figures.length * (LEAST_PANEL + GAP) <= room + GAP ? figures.length : 1
     this.element.style.setProperty("--panels", columns)
     const { rowAt, colAt } = mask.layer
     const [wide, high] = [colAt[colAt.length - 1] + 1, rowAt[rowAt.length - 1] + 1]

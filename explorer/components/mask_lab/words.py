@@ -127,7 +127,7 @@ SENTENCES = {
         "The last group of a scope is kept. To allow its removal: More settings, A layer may "
         "collapse."
     ),
-    "no_groups": N_("This layer cannot be pruned with this granularity."),
+    "no_groups": N_("This layer cannot be pruned with these choices. The reason is below."),
     "undone": N_("Undone. {counts}"),
     "redone": N_("Redone. {counts}"),
     "cleared": N_("Edits cleared. {counts}"),

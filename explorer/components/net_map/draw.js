@@ -169,7 +169,7 @@ function option(box, network, state) {
   const share = keptShare(box, state.kept)
   const chosen = box.id === state.chosen
   const classes = ["box", box.role, chosen && "chosen", share === null && "whole"].filter(Boolean)
-  const shown = share === null ? worded("not_pruned") : percent(share, 0)
+  const shown = box.whole || percent(share, 0)
   const words = escaped(sentenceOf(box, state))
   // The name starts with the words of the picture: people who speak to the computer say these.
   const count = box.role === "fold" ? `× ${box.count}` : ""
@@ -258,9 +258,13 @@ function keptShare(box, kept) {
     : null
 }
 
-// Sets the words for the outputs of a layer before and after thinning, "" where it stays as wide,
-// and the longest such words, for which its column has room.
-function withOutputs(box, outputs) {
+const OPTIONS = new Set(["layer", "fold"])
+
+// Sets the words for the outputs of a layer before and after thinning, "" where it stays as wide;
+// the longest such words, for which its column has room; and the words of a layer that cannot be
+// pruned.
+function withWords(box, { kept, outputs }) {
+  box.whole = OPTIONS.has(box.role) && keptShare(box, kept) === null ? worded("not_pruned") : ""
   const after = box.role === "layer" ? outputs[box.place] : null
   const words = count => `${whole(box.outputs)} → ${whole(count)}`
   box.narrowed = after === null || after === box.outputs ? "" : words(after)

@@ -79,7 +79,9 @@ function inColumns({ boxes }, network, measure) {
     box.h = box.role === "join" ? 2 * SIZE.join : box.role === "input" ? 8 : SIZE.high
     if (!columns.has(box.column)) columns.set(box.column, { boxes: [], wide: 0, at: box.column })
     const column = columns.get(box.column)
-    const text = box.role === "join" ? 0 : Math.max(measure(box.label), measure(box.room))
+    // The words below a whole layer may reach into the gap on both sides.
+    const below = measure(box.whole) + 6 - SIZE.gap
+    const text = box.role === "join" ? 0 : Math.max(measure(box.label), measure(box.room), below)
     column.boxes.push(box)
     column.wide = Math.max(column.wide, box.w + (box.role === "fold" ? 12 : 0), text)
   }

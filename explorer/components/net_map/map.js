@@ -186,9 +186,9 @@ class NetMap {
     }
     const block = this.network.byName.get(this.chosen)?.block
     this.seen = this.network.seen(new Set([...this.opened, block]))
-    for (const box of this.seen.boxes) withOutputs(box, this.outputs)
+    for (const box of this.seen.boxes) withWords(box, this)
     const layout = laidOut(this.seen, this.network, this.wide, this.measure)
-    this.options = this.seen.boxes.filter(box => box.role === "layer" || box.role === "fold")
+    this.options = this.seen.boxes.filter(box => OPTIONS.has(box.role))
     this.options.sort(
       (one, other) => one.line - other.line || one.place - other.place || one.row - other.row,
     )

@@ -7,7 +7,7 @@ WORDS = {
     "not_pruned": N_("not pruned"),
     "close": N_("Fold the repeated blocks again (Escape)"),
     "fold": N_("{label} · {count} equal blocks, {layers} layers, {weights} weights in total"),
-    "unprunable": N_("not prunable with this granularity"),
+    "unprunable": N_("not prunable with these choices"),
     "kept": N_("kept {share}"),
     "narrowed": N_("{widths} outputs in the thinned network"),
     "alone": N_("pruned alone at {cut}: {lost}"),

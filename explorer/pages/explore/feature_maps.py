@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.charts import alt, robust_limit, unit_bars
 from explorer.charts.contact_sheet import Card, Shot, sheet
-from explorer.charts.raster import map_png
+from explorer.charts.raster import map_png, removed_png
 from explorer.pages.explore.image_panel import chosen_image, has_images
 from explorer.pages.explore.layer_details import Maps, maps, removed_filters
 from explorer.session import cache, state
@@ -109,9 +109,14 @@ def _card(
     scale = side / max(rows, cols)
     width = max(4, round(cols * scale))
     height = max(4, round(rows * scale))
+    pictures = {
+        _("dense"): map_png(pair.dense[at], limit, signed=signed),
+        _("pruned"): removed_png(width, height)
+        if removed and not pair.pruned[at].any()
+        else map_png(pair.pruned[at], limit, signed=signed),
+    }
     shots = tuple(
-        Shot(map_png(values[at], limit, signed=signed), f"{title}, {name}", width, height, name)
-        for name, values in ((_("dense"), pair.dense), (_("pruned"), pair.pruned))
+        Shot(picture, f"{title}, {name}", width, height, name) for name, picture in pictures.items()
     )
     return Card(
         title,

@@ -18,7 +18,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
-from explorer.texts.translate import _, from_core, n_
+from explorer.texts.translate import _, from_core, in_a_row, n_
 from pruning_core.criteria import criterion
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
@@ -140,14 +140,12 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     bar.empty()
     rows = [_row(ranking, chosen, count) for ranking in rankings if ranking.refusal is None]
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=_columns(), height="content")
-    st.caption(
-        _(
-            "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the fraction "
-            "of the other filters with a lower score. Criteria that read data use "
-            "{calibration:,} training images.",
-            calibration=plan.calibration,
-        )
+    words = _(
+        "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the fraction "
+        "of the other filters with a lower score."
     )
+    read = _("Criteria that read data use {n:,} training images.", n=plan.calibration)
+    st.caption(in_a_row((words, read if any(hows[name].needs_data for name in names) else "")))
     for ranking in rankings:
         if ranking.refusal is not None:
             words = _("{name}: {reason}", name=plain(ranking.label), reason=plain(ranking.refusal))
@@ -159,7 +157,9 @@ def _columns() -> dict[str, Any]:
     config = st.column_config
     return {
         "Criterion": config.TextColumn(_("Criterion")),
-        "Score": config.NumberColumn(_("Score"), format="%.3g", help=HELP["filter_score"]),
+        "Score": config.NumberColumn(
+            _("Score"), format="%.3g", width=100, help=HELP["filter_score"]
+        ),
         "Rank": config.TextColumn(_("Rank"), help=HELP["filter_rank"]),
         "Above": config.ProgressColumn(
             _("Above"),

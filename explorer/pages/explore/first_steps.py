@@ -10,9 +10,9 @@ from pruning_core.tasks import Task
 
 CLOSED = "first steps closed"
 STEPS = (
-    N_("Choose at the left."),
+    N_("Choose in the side bar."),
     N_("Drag *Remove*."),
-    N_("Then *Fine-tune & compare*."),
+    N_("*Fine-tune & compare*."),
 )
 
 

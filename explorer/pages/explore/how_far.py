@@ -120,8 +120,8 @@ def _sentence(farthest: Farthest) -> None:
         return
     st.markdown(
         _(
-            "**{sparsity:.0%}** can be removed: {value} changes by {change}, measured on {n:,} "
-            "probe {samples}.",
+            "**{sparsity:.0%}** of the prunable weights can be removed: {value} changes by "
+            "{change}, measured on {n:,} probe {samples}.",
             sparsity=farthest.plan.sparsity,
             value=from_core(task.value_label),
             change=signed(farthest.best.change.value, farthest.best.change.interval, task),

@@ -32,12 +32,12 @@ def image_chooser(plan: Plan, space: Workspace) -> DeltaGenerator:
     state.limit_widget(KEY, most)
     place = st.container(key="picture")
     st.number_input(
-        _("Image"),
+        _("Image, 0 to {most:,}", most=most),
         0,
         most,
         key=KEY,
         bind="query-params",
-        label_visibility="collapsed",
+        help=HELP["image"],
         on_change=draw_body,
     )
     number = chosen_image(plan, space)
@@ -45,9 +45,6 @@ def image_chooser(plan: Plan, space: Workspace) -> DeltaGenerator:
     if picture is not None:
         alt = _("Validation image {number}", number=number)
         place.image(enlarged(picture.numpy()), width=PIXELS, alt=alt)
-    place.caption(
-        _("Image {number} of {total:,}", number=number, total=most + 1), help=HELP["image"]
-    )
     return st.container(gap="xsmall")
 
 

@@ -72,6 +72,8 @@ by every criterion.
 Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 """)
 
+MOST_WEIGHTS = 0.9
+"""Where less can be pruned, the card says how much."""
 PANELS = "panels"
 """The part that shows ratios and sparsity."""
 
@@ -253,7 +255,7 @@ def _counts(
         percent(counts.sparsity_model),
         _requested(plan, space, report),
         "removed",
-        _("{share} of the prunable weights", share=percent(counts.sparsity_masked)),
+        _removed_words(plan, space, counts),
     )
     dense = count(counts.dense_bytes)
     caption = _(
@@ -281,6 +283,19 @@ def _counts(
         _("of {total}", total=count(counts.macs)),
         "macs",
         caption + _thinned(counts.thinned_macs),
+    )
+
+
+def _removed_words(plan: Plan, space: Workspace, counts: Report) -> str:
+    """The share of the prunable weights that is removed, and how few they are, if so."""
+    removed = percent(counts.sparsity_masked)
+    prunable = sum(layer.numel for layer in cache.prunable(plan, space)[0]) / counts.parameters
+    if not 0 < prunable < MOST_WEIGHTS:
+        return _("{share} of the prunable weights", share=removed)
+    return _(
+        "{share} of the prunable weights, which are {part} of all",
+        share=removed,
+        part=percent(prunable),
     )
 
 

@@ -144,8 +144,8 @@ def _said(fitted: object) -> float:
     task = fitted.change.task
     st.markdown(
         _(
-            "**{sparsity:.0%}** must be removed: {what}. {value} changes by {change} on {n:,} "
-            "probe {samples}, without training.",
+            "**{sparsity:.0%}** of the prunable weights must be removed: {what}. {value} changes "
+            "by {change} on {n:,} probe {samples}, without training.",
             sparsity=fitted.plan.sparsity,
             what=what,
             value=from_core(task.value_label),

@@ -47,9 +47,9 @@ def whole_network_panel(plan: Plan, space: Workspace) -> None:
         tiles = _tiles(plan, space)
         st.caption(
             _(
-                "The plan's sparsity is {share}, and its other choices stay the same. Measured on "
-                "{n:,} probe {samples}, without training. Pictures: the pattern on a small "
-                "convolution.",
+                "Each granularity removes {share} of the weights that it can prune, N:M its fixed "
+                "share. The plan's other choices stay the same. Measured on {n:,} probe "
+                "{samples}, without training. Pictures: the pattern on a small convolution.",
                 share=percent(plan.sparsity),
                 n=dense.n,
                 samples=samples,
@@ -105,7 +105,7 @@ def _draw(tile: Tile, dense: Evaluation, plan: Plan) -> None:
     lines = [
         value_words(measured),
         interval_line(measured),
-        _("{share} of the prunable weights removed", share=percent(counts.sparsity_masked)),
+        _("{share} of all weights removed", share=percent(counts.sparsity_model)),
     ]
     if counts.thinned_macs is not None:
         share = percent(counts.thinned_macs / counts.macs, 0)
@@ -118,7 +118,7 @@ def _draw(tile: Tile, dense: Evaluation, plan: Plan) -> None:
         _("In use") if used else _("Use {name}", name=label),
         key=f"use_{family(g.name)}",
         disabled=used,
-        type="tertiary",
+        width="stretch",
     )
     if pressed:
         state.change(granularity=g.name)

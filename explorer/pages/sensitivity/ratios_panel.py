@@ -256,7 +256,7 @@ def _table(
             "Ratio": 100 * ratios[name],
             "Set now": 100 * by_hand[name] if name in by_hand else None,
             "Alone": scale(task) * accuracy_alone(curves[name], ratios[name]),
-            "Note": _("not prunable here") if name in without_effect else _partners(curves[name]),
+            "Note": _("not prunable here") if name in without_effect else partners(curves[name]),
         }
         for layer in sorted(prunable, key=lambda layer: ratios.get(layer.name, 0.0))
         if (name := layer.name) in ratios
@@ -265,7 +265,7 @@ def _table(
     st.dataframe(
         frame if any(row["Note"] for row in rows) else frame.drop(columns="Note"),
         hide_index=True,
-        height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
+        height="content" if len(rows) <= MOST_ROWS else (MOST_ROWS + 1) * ROW_HEIGHT + 3,
         placeholder="–",
         column_config=_columns(task),
         alt=_(
@@ -307,6 +307,9 @@ def _columns(task: Task) -> dict[str, Any]:
     }
 
 
-def _partners(curve: Sequence[SensitivityPoint]) -> str:
+def partners(curve: Sequence[SensitivityPoint]) -> str:
+    """The layers that are pruned together with this one; a row has the place for one name."""
     others = [name for name in curve[0].group if name != curve[0].parameter]
-    return _("pruned with {names}", names=", ".join(others)) if others else ""
+    if len(others) > 1:
+        return _("pruned with {name} and {n} more", name=others[0], n=len(others) - 1)
+    return _("pruned with {name}", name=others[0]) if others else ""

@@ -1,5 +1,7 @@
 """The palette: contrast with both backgrounds, and never colour alone."""
 
+from itertools import pairwise
+
 import pytest
 
 from explorer.charts import palette
@@ -32,6 +34,16 @@ def test_removed_cells_recede_in_both_modes_and_kept_cells_and_the_hatch_stand_o
         assert palette.contrast(palette.KEPT_CELL, removed) > 3
         assert palette.contrast(palette.PRUNED_MARK, removed) > 3
     assert palette.over("#000000", 0.5, "#FFFFFF") == "#808080"
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 12, 19, 22, 54])
+def test_neighbouring_lines_have_clearly_different_colours(count: int) -> None:
+    """The first layers are often the steepest: all would be blue on a scale from first to last."""
+    colours = palette.of_lines(count)
+    assert len(set(colours)) == len(colours) == count
+    for one, other in pairwise(colours):
+        gaps = [abs(a - b) for a, b in zip(palette.rgb(one), palette.rgb(other), strict=True)]
+        assert sum(gaps) > 80
 
 
 def test_states_differ_in_pattern_and_colour() -> None:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from explorer.charts import palette
-from explorer.charts.raster import ENLARGED_SIDE, enlarged, weights_png
+from explorer.charts.raster import ENLARGED_SIDE, enlarged, removed_png, weights_png
 from explorer.charts.tiles import tile
 
 SHAPE = (2, 3, 2, 2)
@@ -35,6 +35,15 @@ def test_pruned_cells_are_grey_and_hatched_and_gaps_transparent() -> None:
     assert hatch not in colours(kept)
     level = round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 252)
     assert tuple(kept[0, 0][:3]) == tuple(palette.ramp(palette.DIVERGING, 253)[level])
+
+
+def test_a_removed_part_looks_as_pruned_cells_do() -> None:
+    with Image.open(BytesIO(removed_png(12, 7))) as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    with Image.open(BytesIO(weights_png(TILES, KEPT, 3.0, scale=8))) as image:
+        pruned = np.asarray(image.convert("RGBA"))[:16, :16]
+    assert pixels.shape[:2] == (7, 12)
+    assert colours(pixels) == colours(pruned)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32), (1, 28), (3, 224)])

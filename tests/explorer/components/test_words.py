@@ -15,6 +15,12 @@ PARTS = {
 }
 
 
+def test_a_layer_that_cannot_be_pruned_is_not_blamed_on_the_granularity() -> None:
+    """The criterion can be the reason. The page has a sentence with the true one."""
+    said = (lab_words()["no_groups"], map_words()["unprunable"])
+    assert all("with these choices" in words for words in said)
+
+
 @for_each(PARTS)
 def test_every_text_that_is_asked_for_is_sent(part: str) -> None:
     script, sent = PARTS[part]

@@ -35,7 +35,7 @@ def test_the_panel_draws_the_curve_finds_a_sparsity_and_sets_it(
     *_, found = farthest(plan, cache.workspace("lenet5", "digits"), 0.05)
     assert isinstance(found, Farthest)
     said = next(text.value for text in at.markdown if "can be removed" in text.value)
-    assert said.startswith(f"**{found.plan.sparsity:.0%}** can be removed")
+    assert said.startswith(f"**{found.plan.sparsity:.0%}** of the prunable weights can be removed")
     assert "60 probe images" in said
     at.button(key="farthest_use").click()
     run(at)
@@ -80,7 +80,8 @@ def test_a_file_size_and_a_time_set_the_sparsity(until: Until) -> None:
     *_, fits = fit_bytes(plan, space, int(0.3 * dense_bytes(space)))
     assert isinstance(fits, Fitted)
     (said,) = found(at)
-    assert said.startswith(f"**{fits.plan.sparsity:.0%}** must be removed: {fits.bytes:,} bytes, ")
+    share = f"**{fits.plan.sparsity:.0%}** of the prunable weights"
+    assert said.startswith(f"{share} must be removed: {fits.bytes:,} bytes, ")
     at.button(key="smallest_use").click()
     run(at)
     assert at.button(key="smallest_use").label == f"The plan removes {fits.plan.sparsity:.0%}"

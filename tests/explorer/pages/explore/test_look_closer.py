@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.charts.raster import map_png, removed_png
 from explorer.pages.explore import feature_maps as inside
 from explorer.pages.explore import layer_details
 from explorer.session import cache
@@ -210,6 +211,16 @@ def test_another_image_and_a_removed_filter() -> None:
     assert any("Validation image 3," in text.value for text in at.caption)
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.5])
+def test_the_map_of_a_removed_filter_is_not_the_colour_of_zero(bias: float) -> None:
+    """Which is nearly white, in the dark theme too. What a bias gives is drawn as it is."""
+    ones = np.ones((1, 2, 2), np.float32)
+    pair = layer_details.Maps(ones, bias * ones, np.ones(1), (2, 2), "")
+    card = inside._card("Channel 0", pair, 0, 1.0, 8, signed=True, removed=True)
+    assert (card.shots[1].png == removed_png(8, 8)) == (not bias)
+    assert card.shots[0].png == map_png(ones[0], 1.0, signed=True)
+
+
 def test_both_answers_to_the_image_and_the_next_that_changed(space: Workspace) -> None:
     at = looked("Filters", sparsity="0.8")
     plan = replace(PLAN, sparsity=0.8)
@@ -282,6 +293,7 @@ def test_a_filter_is_ranked_by_every_criterion(space: Workspace) -> None:
     assert row["Score"] == pytest.approx(float(weight[0]))
     assert row["Rank"] == f"{int((weight < weight[0]).sum()) + 1} of 16"
     assert row["Above"] == pytest.approx(100 * int((weight < weight[0]).sum()) / 15)
+    assert any("read data use 256 training images" in caption.value for caption in at.caption)
     assert any("BN scale: conv2.weight is not followed" in caption.value for caption in at.caption)
 
 
@@ -307,5 +319,6 @@ def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
 def test_criteria_that_run_the_network_start_on_request() -> None:
     at = looked("Filters")
     assert not at.toggle(key="costly").value
+    assert not any("training images" in caption.value for caption in at.caption), "none is read"
     free = [how.label for how in CRITERIA.values() if not how.runs_network]
     assert set(at.dataframe[0].value["Criterion"]) < set(free)

@@ -331,9 +331,11 @@ def test_another_network_takes_over_no_edits_and_gives_them_back() -> None:
     )
 
 
-def test_kernel_groups_are_drawn_and_counted() -> None:
+def test_kernel_groups_are_drawn_and_counted(space: Workspace) -> None:
     at = started(granularity="kernel", sparsity="0.25", layer="conv2.weight")
     assert "72 of 96" in str(at.table[0].value)
+    share = (150 + 2400) / sum(each.numel() for each in space.model.parameters())
+    assert f"of the prunable weights, which are {share:.1%} of all" in text(at)
     htmls: list[Any] = list(at.get("html"))
     bars = next(each.value for each in htmls if "pe-scores" in each.value)
     assert re.findall(">((?:removed|kept) [^<]+)<", bars) == ["removed (24)", "kept (72)"]

@@ -49,9 +49,12 @@ def test_every_granularity_has_a_tile_and_a_click_uses_it() -> None:
     assert set(shown) == {g.label for g in families().values()}
     space = open_workspace(plan.model, plan.dataset)
     kernel = replace(plan, granularity="kernel")
-    pruned = masked_copy(kernel, space, choose_masks(kernel, space)[1])
-    value = evaluate(pruned, probe_split(kernel, space)).value
+    masks = choose_masks(kernel, space)[1]
+    value = evaluate(masked_copy(kernel, space, masks), probe_split(kernel, space)).value
     assert f"{value:.1%}" in shown["Kernel"]
+    removed = sum(int((~mask).sum()) for mask in masks.values())
+    share = removed / sum(each.numel() for each in space.model.parameters())
+    assert f"{share:.1%} of all weights removed" in shown["Kernel"], "not of those it can prune"
     assert "fixed 50%" in shown["2:4"]
     assert "refused" in shown["Attention head"]
     accuracies = [

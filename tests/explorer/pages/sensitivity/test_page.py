@@ -11,6 +11,7 @@ from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
 from explorer.pages.sensitivity import run as scanning
+from explorer.pages.sensitivity.ratios_panel import partners
 from explorer.pages.sensitivity.together import at_chance
 from explorer.session import cache
 from explorer.texts.formats import percent, value_text
@@ -383,3 +384,11 @@ def test_untouched_layers_are_those_that_lost_nothing_where_something_was_asked(
         point("b", 0.5, 0.5, 1.0),
     ]
     assert scanning.unprunable_layers([*points, point("c", 0.0, 0.0, 1.0)]) == ("a",)
+
+
+def test_a_note_names_one_partner_and_counts_the_others() -> None:
+    """More names would be cut off in the table."""
+    curve = [replace(point("b", 0.5, 0.5, 1.0), group=("a", "b", "c", "d"))]
+    assert partners(curve) == "pruned with a and 2 more"
+    assert partners([replace(curve[0], group=("a", "b"))]) == "pruned with a"
+    assert partners([point("b", 0.5, 0.5, 1.0)]) == ""
