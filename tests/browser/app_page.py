@@ -4,6 +4,7 @@ the network map on Explore.
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.audit import moved
 from tests.browser.conftest import Console, settled
 
 LEFT = "() => document.querySelector('[data-testid=stMain]').getBoundingClientRect().x"
@@ -121,3 +122,10 @@ def flip(page: Page, across: float, down: float) -> None:
 def map_box(page: Page, name: str) -> Locator:
     """A layer's box in the network map."""
     return page.locator(f'.net-map [data-id="{name}"]')
+
+
+def the_first_load_moves_little(page: Page, most: float) -> None:
+    """The map and the lab take their places after all else is drawn."""
+    page.locator(".net-map[data-drawn]").wait_for()
+    page.locator(".lab[data-drawn]").wait_for()
+    assert moved(page) < most

@@ -115,7 +115,7 @@ def export(page: Page, model: str, folder: Path) -> None:
 
 def test_the_main_job(keep_page: OpenPage, console: Console, tmp_path: Path) -> None:
     model = "vit"
-    page = keep_page("?sparsity=0.5")
+    page = keep_page("?model=lenet5&sparsity=0.5")
     explore(page, "ViT", "Attention head")
     looked = look_another_way(page)
     assert looked[:2] == ("mask", 1.5)

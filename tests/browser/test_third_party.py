@@ -1,5 +1,5 @@
-"""Networks of somebody else on the pages: pruned, scanned, fine-tuned and exported one after the
-other, each by the value that Python finds. Without a browser:
+"""Networks of somebody else in a browser: each is pruned on Explore, and one is scanned, fine-tuned
+and exported, by the value that Python finds. The other pages of the others:
 tests/explorer/pages/test_third_party.py; by Python and commands:
 tests/core/subjects/test_third_party.py.
 """
@@ -34,15 +34,14 @@ from tests.browser.conftest import LONG, Console, OpenPage, change_address, sett
 from tests.third_party import run_script
 
 VALUES = {
-    "pictures": "accuracy",
     "series": "RMSE",
-    "scenes": "mean IoU",
     "texts": "perplexity",
     "looking": "accuracy",  # torch.fx cannot trace it
+    "scenes": "mean IoU",
 }
 """Network -> its value. Those beside each other differ in their number of layers."""
-CLASSIFIERS = ("pictures", "looking")
-"""Networks whose pages have the charts of a built-in network: only Explore is looked at."""
+EVERY_PAGE = "scenes"
+"""The network that is taken to the other pages as well."""
 TUNE = TrainConfig(epochs=1, batch_size=12, lr=0.01, optimizer="adamw")
 
 
@@ -110,7 +109,7 @@ def test_networks_of_somebody_else(
             space = open_workspace(plan.model, plan.dataset)
             pruned_on_explore(page, plan, space)
             shot(page, f"third-{name}-explore")
-            if name not in CLASSIFIERS:
+            if name == EVERY_PAGE:
                 scanned(page, plan, space)
                 shot(page, f"third-{name}-sensitivity")
                 line = tuned(page, plan, space)

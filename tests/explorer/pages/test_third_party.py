@@ -1,5 +1,5 @@
-"""Networks of somebody else that are classifiers as the built-in ones are: scan, fine-tuning and
-export, each by the value that Python finds. In a browser, and others: tests/browser.
+"""Networks of somebody else: scan, fine-tuning and export, each by the value that Python finds. One
+of them in a browser, and Explore: tests/browser/test_third_party.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,17 @@ from streamlit.testing.v1 import AppTest
 from explorer.pages.sensitivity.run import PRESETS
 from explorer.session.url import write
 from explorer.texts.formats import value_text
-from pruning_core import Finished, Plan, TrainConfig, open_workspace, prune, scan_plan
+from pruning_core import (
+    Finished,
+    Plan,
+    TrainConfig,
+    choose_masks,
+    masked_copy,
+    open_workspace,
+    prune,
+    scan_plan,
+)
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import value_line
 from pruning_core.sensitivity.scan import to_csv
 from pruning_core.subjects import subject_files
@@ -31,13 +41,37 @@ def _file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", ["pictures", "looking"])
-def test_each_page_says_what_python_finds(
-    open_view: Open, until: Until, tmp_path: Path, name: str
-) -> None:
-    """torch.fx cannot trace the second one."""
+def plan_of(name: str) -> Plan:
     tune = TrainConfig(epochs=1, batch_size=12, lr=0.01, optimizer="adamw")
-    plan = Plan(name, f"{name}_data", sparsity=0.4, fine_tune=tune)
+    return Plan(name, f"{name}_data", sparsity=0.4, fine_tune=tune)
+
+
+def test_explore_says_what_python_finds(open_view: Open) -> None:
+    """Of the others: tests/browser/test_third_party.py."""
+    plan = plan_of("pictures")
+    space = open_workspace(plan.model, plan.dataset)
+    _, masks = choose_masks(plan, space)
+    data = space.dataset
+    measured = Judge.of(data).evaluate(masked_copy(plan, space, masks), data.val, "cpu")
+    accuracy = open_view("explore", **write(plan)).metric[0]
+    assert accuracy.label.startswith("Accuracy")
+    assert accuracy.value == value_text(measured.value, data.task)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("pictures", "accuracy"),
+        ("looking", "accuracy"),  # torch.fx cannot trace it
+        ("series", "RMSE"),
+        ("texts", "perplexity"),
+    ],
+)
+def test_each_page_says_what_python_finds(
+    open_view: Open, until: Until, tmp_path: Path, name: str, label: str
+) -> None:
+    """A network without classes has two charts less after its fine-tuning."""
+    plan = plan_of(name)
     address = dict(write(plan))
     space = open_workspace(plan.model, plan.dataset)
     at = open_view("sensitivity", **address, grid="Quick")
@@ -53,7 +87,9 @@ def test_each_page_says_what_python_finds(
     until(at, lambda at: ": finished in" in text(at))
     value = value_text(done.tuned.value, space.dataset.task)
     assert any(value in chart.proto.spec for chart in at.get("plotly_chart"))
-    assert "shown for classification only" not in text(at)
+    classes = label == "accuracy"
+    assert text(at).count("shown for classification only") == (0 if classes else 2)
     at = open_view("export", **address)
     assert at.main.code[2].value == value_line(done.tuned)
+    assert value_line(done.tuned).startswith(label)
     assert printed(at, tmp_path) == value_line(done.tuned)
