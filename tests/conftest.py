@@ -32,6 +32,8 @@ sys.dont_write_bytecode = False
 install()
 
 BROWSER = "tests/browser/"
+LOADS_A_PAGE = BROWSER + "test_pages.py"
+"""Before the other browser tests, which go on with the page that it loads."""
 SECOND_BROWSER = ("test_mask_lab", "test_network_map")
 """Beginnings of the names of browser tests that are not in the first of two processes: those of a
 component alone, which need another server."""
@@ -102,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file = item.nodeid.partition("::")[0]
         if file.startswith(BROWSER):
             item.add_marker(pytest.mark.browser)
-            return -1
+            return -2 if file == LOADS_A_PAGE else -1
         return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
 
     items.sort(key=place)
