@@ -116,7 +116,14 @@ def pytest_collectstart() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Garbage is collected rarely, and without what is imported: 0.2 s for each full collection."""
+    """Garbage is collected rarely, and without what is imported: 0.2 s for each full collection.
+
+    Hypothesis tries no constants of the project: it would read the source of every module, 2 s for
+    each process in a new clone, and its examples would depend on the modules that are imported.
+    """
+    if providers := sys.modules.get("hypothesis.internal.conjecture.providers"):
+        patched: Any = providers
+        patched._get_local_constants = lambda: patched._local_constants
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
     gc.enable()
