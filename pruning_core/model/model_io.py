@@ -3,11 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from copyreg import dispatch_table
 from dataclasses import fields, is_dataclass
 from inspect import signature
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +17,6 @@ from pruning_core.tasks.model_output import require_logits as require_logits
 from pruning_core.types import Example, Inputs, PruningError
 
 Model = TypeVar("Model", bound=nn.Module)
-ATOMS = {type(None), bool, int, float, str}
-TABLES = {dict, OrderedDict, set, list}
-OWN_COPIES = {
-    *("__deepcopy__", "__getnewargs__", "__getnewargs_ex__", "__getstate__"),
-    *("__new__", "__reduce__", "__reduce_ex__", "__slots__"),
-}
-"""What a class defines that is copied in its own way."""
 
 
 def arguments(x: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
@@ -119,45 +111,18 @@ def leaf_copy(model: Model, memo: dict[int, Any]) -> Model:
     """`copy.deepcopy` of a model whose copied parameters can be trained.
 
     With gradients on, the copy of a TorchScript module would have computed tensors as parameters.
+    A module has about ten empty tables of hooks, which take `deepcopy` longer than its weights.
     """
+    for module in model.modules():
+        for value in vars(module).values():
+            if type(value) is OrderedDict and not value:
+                memo[id(value)] = OrderedDict()
     with torch.no_grad():
-        for module in reversed(list(model.modules())):  # a module's parts before it
-            if id(module) not in memo and _copied_by_attributes(type(module)):
-                _copy_attributes(module, memo)
         copied = deepcopy(model, memo)
     for own, parameter in zip(copied.parameters(), model.parameters(), strict=True):
         if own.requires_grad != parameter.requires_grad:
             own.requires_grad_(parameter.requires_grad)
     return copied
-
-
-def _copied_by_attributes(kind: type) -> bool:
-    """Does `deepcopy` make a new object of that class with copies of all attributes, no more?"""
-    own = [vars(each).keys() for each in kind.__mro__ if each not in (nn.Module, Generic, object)]
-    return kind not in dispatch_table and not any(names & OWN_COPIES for names in own)
-
-
-def _copy_attributes(module: nn.Module, memo: dict[int, Any]) -> None:
-    """What `deepcopy` does with a module, without its work on numbers and empty tables.
-
-    A module has about ten empty tables of hooks, which take `deepcopy` longer than its weights.
-    """
-    memo[id(module)] = made = type(module).__new__(type(module))
-    state = {}
-    for name, value in vars(module).items():
-        if _immutable(value):
-            state[name] = value
-        elif type(value) in TABLES and not value:
-            state[name] = memo.setdefault(id(value), type(value)())
-        else:
-            state[name] = deepcopy(value, memo)
-    made.__setstate__(state)
-
-
-def _immutable(value: Any) -> bool:
-    """True for what most attributes of a module are: a number, a text, or some of them."""
-    kind = type(value)
-    return kind in ATOMS or (kind is tuple and all(type(part) in ATOMS for part in value))
 
 
 def channels_last(model: Model) -> Model:
@@ -174,7 +139,8 @@ def channels_last(model: Model) -> Model:
 def _attributes(module: nn.Module) -> Iterator[Tensor]:
     """The tensors among the module's own attributes, also inside lists, tuples and dicts."""
     for name, value in vars(module).items():
-        plain = _immutable(value) or (type(value) in TABLES and not value)
+        empty = value is None or (isinstance(value, dict) and not value)
+        plain = empty or isinstance(value, int | float | str)  # most of what a module keeps
         if not plain and name not in ("_parameters", "_modules"):
             yield from tensors_in(value)
 
