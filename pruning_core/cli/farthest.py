@@ -271,7 +271,8 @@ def _summary(result: Farthest) -> str:
     measured = f"{len(result.tried)} sparsities measured on {result.dense.n} validation samples"
     if result.best is None:
         return f"No sparsity is within the limit: {measured}."
-    return f"{result.plan.sparsity:.0%} can be removed: {_value_words(result.best)}; {measured}."
+    share = f"{result.plan.sparsity:.0%} of the prunable weights can be removed"
+    return f"{share}: {_value_words(result.best)}; {measured}."
 
 
 def _as_dict(result: Farthest) -> dict[str, object]:

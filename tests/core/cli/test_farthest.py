@@ -21,7 +21,7 @@ def test_farthest_writes_the_plan_and_prints_what_was_measured(
     assert main(["farthest", str(plan_file), "--lose", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     found = Plan.from_json(out.read_text(encoding="utf-8"))
-    assert f"{found.sparsity:.0%} can be removed: top-1" in printed.out
+    assert f"{found.sparsity:.0%} of the prunable weights can be removed: top-1" in printed.out
     assert "within the limit" in printed.err
     assert "loses too much" in printed.err
     assert found.model == plan.model
