@@ -242,16 +242,20 @@ def open_page(
 ) -> Iterator[OpenPage]:
     """`open_page(path="", another=False, width=1440)`: the app on a new page, settled; another: in
     another person's browser.
+
+    The cookies of a browser are forgotten before its first page of the test, whose load sets new
+    ones: without any, the page of `keep_page` could upload no file.
     """
-    pages = []
+    pages: list[Page] = []
 
     def open_(path: str = "", another: bool = False, width: int = 1440) -> Page:
-        page = (other_profile if another else profile).new_page()
+        context = other_profile if another else profile
+        if all(page.context != context for page in pages):
+            context.clear_cookies()
+        page = context.new_page()
         pages.append(page)
         return loaded(page, app_url, path, console, width)
 
-    for each in (profile, other_profile):
-        each.clear_cookies()
     yield open_
     for page in pages:
         page.close()
