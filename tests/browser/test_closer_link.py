@@ -1,6 +1,6 @@
 """A link to a view of "Look closer": it leads there, and nothing on the page jumps meanwhile."""
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.app_page import no_traceback
 from tests.browser.audit import MOST_SHIFT, moved
@@ -11,11 +11,34 @@ AT_THE_TOP = """() => {
   return Math.abs(y - 75) < 9
 }"""
 
+WATCH = """() => {
+  const below = () => document.querySelector('.st-key-below_look_closer')
+  globalThis.gone = 0
+  const look = () => {
+    if (!below()?.checkVisibility()) globalThis.gone += 1
+    requestAnimationFrame(look)
+  }
+  look()
+}"""
+"""Counts the frames in which what is below the view is not shown."""
+
+
+def a_view_that_is_chosen_by_hand_hides_nothing(page: Page) -> None:
+    """None is open before. What is below stays while the view is computed."""
+    page.evaluate(WATCH)
+    views = page.locator(".st-key-closer")
+    views.get_by_text("Filters").click()
+    page.get_by_text("Choose a view").wait_for()
+    views.get_by_text("Dropout").click()
+    page.get_by_role("button", name="Freeze this sample").first.wait_for()
+    settled(page)
+    assert page.evaluate("globalThis.gone") == 0
+
 
 def test_a_link_to_a_view_leads_there_and_moves_nothing(
     open_page: OpenPage, console: Console
 ) -> None:
-    """What is below waits for the view: it would move by 0.5 else. What is above is drawn first."""
+    """What is below waits for the view: otherwise it moves by 0.5. What is above is drawn first."""
     page = open_page("?model=lenet5&layer=conv2.weight&closer=Filters", width=800)
     table = page.locator(".st-key-layer_table canvas").first
     page.get_by_text("kernel by kernel").wait_for()
@@ -23,4 +46,5 @@ def test_a_link_to_a_view_leads_there_and_moves_nothing(
     settled(page)
     page.wait_for_function(AT_THE_TOP)
     assert moved(page) < MOST_SHIFT
+    a_view_that_is_chosen_by_hand_hides_nothing(page)
     no_traceback(page, console)

@@ -202,13 +202,13 @@ def tops(page: Page) -> list[float]:
     return [box["y"] for box in boxes if box]
 
 
-def test_on_a_narrow_page_all_are_in_one_row_and_on_a_phone_the_mask_beside_the_weights(
+def test_pictures_are_in_one_row_on_a_phone_too_and_below_each_other_where_none_fits(
     lab: Lab,
 ) -> None:
-    weights, mask, scores = tops(lab(KERNELS, width=640)[0])
-    assert weights == mask == scores
     weights, mask, scores = tops(lab(KERNELS, width=420)[0])
-    assert weights == mask < scores
+    assert weights == mask == scores
+    weights, mask, scores = tops(lab(KERNELS, width=300)[0])
+    assert weights < mask < scores
 
 
 def test_a_strip_gets_a_narrow_frame_and_no_minimap_until_it_is_zoomed(lab: Lab) -> None:

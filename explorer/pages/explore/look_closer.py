@@ -56,10 +56,12 @@ if (choice) {
   let acted = false
   for (const input of ['wheel', 'touchstart', 'pointerdown', 'keydown'])
     addEventListener(input, () => { acted = true }, { once: true, capture: true })
-  const lead = (_, grown) => acted ? grown.disconnect() : choice.scrollIntoView()
-  const follow = () => new ResizeObserver(lead).observe(page)
-  const begin = () => requestAnimationFrame(
-    above.every(each => each.querySelector('[data-worded]')) ? follow : begin)
+  const lead = (_, observer) => acted ? observer.disconnect() : choice.scrollIntoView()
+  const begin = () => {
+    if (acted || !choice.isConnected) return
+    if (!above.every(each => each.querySelector('[data-worded]'))) requestAnimationFrame(begin)
+    else new ResizeObserver(lead).observe(page)
+  }
   choice.style.scrollMarginTop = '5rem'
   begin()
 }
@@ -73,9 +75,9 @@ DRAWN = '<i class="pe-closer-drawn" hidden></i>'
 @part("look_closer", parallel=True)
 def look_closer(plan: Plan, space: Workspace) -> None:
     """Draws the choice of a view and the view, of the layer that the page shows."""
-    layer = shown_layer(plan, space)
-    refusal = cache.prunable(plan, space)[1].get(layer.name)
     try:
+        layer = shown_layer(plan, space)
+        refusal = cache.prunable(plan, space)[1].get(layer.name)
         chosen = None if refusal else _selected_filter(plan, layer)
         closer_look(plan, space, layer, refusal, chosen)
     finally:
@@ -99,8 +101,8 @@ def closer_look(
         row.html(SCROLL, width="content", unsafe_allow_javascript=True)
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(_(hint))
+    body = st.container()  # also without a view: what follows keeps its place in the part
     if draw is not None:
-        body = st.container()
         # The spinner is beside the choice, so that nothing below moves.
         with row, st.spinner(_("Computing …")), body, show_errors():
             draw(plan, space, layer, refusal)
