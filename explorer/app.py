@@ -1,7 +1,7 @@
 """The app: page settings, navigation, side bar. `script/visit.py` calls `show` in every run."""
 
 import json
-from importlib import import_module
+from typing import Protocol
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -10,7 +10,15 @@ from explorer import metrics
 from explorer.charts.logo import icon
 from explorer.first_paint import STYLE
 from explorer.pages import FIRST, LEARN, PAGES
+from explorer.pages.explore import page as explore
+from explorer.pages.export import page as export
+from explorer.pages.finetune import page as finetune
+from explorer.pages.flows import page as flows
 from explorer.pages.learn import page as learn
+from explorer.pages.methods import page as methods
+from explorer.pages.runs import page as runs
+from explorer.pages.search import page as search
+from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import page_language, sidebar, state
 from explorer.session.access import has_access, require_token
 from explorer.session.admission import show_full, why_full
@@ -23,9 +31,28 @@ from explorer.session.unavailable import show_unavailable
 from explorer.texts.translate import _
 from explorer.training.elsewhere import runs_elsewhere
 from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
+from pruning_core.plan import Plan
+from pruning_core.workspaces import Workspace
 
-MODULES = {path: import_module(f"explorer.pages.{path}.page") for _title, _icon, path in PAGES}
-"""The module of each page by its path. Its `render(plan, space)` draws the page."""
+
+class PageModule(Protocol):
+    """The module of a page with a plan."""
+
+    def render(self, plan: Plan, space: Workspace) -> None:
+        """Draws the page."""
+
+
+MODULES: dict[str, PageModule] = {
+    "explore": explore,
+    "sensitivity": sensitivity,
+    "search": search,
+    "finetune": finetune,
+    "flows": flows,
+    "methods": methods,
+    "runs": runs,
+    "export": export,
+}
+"""The module of each page in `PAGES` by its path."""
 
 
 def show() -> None:

@@ -100,8 +100,9 @@ def process_pool(workers: int = 2) -> Backend:
 
 
 def executor_backend(executor: Executor, jobs_ahead: int = 4, workers: int = 1) -> Backend:
-    """Runs jobs on any executor, which has `workers` workers. The caller shuts it down.
+    """Runs jobs on any executor. The caller shuts it down.
 
+    workers: the number of the executor's workers.
     The model is sent with every job; a worker process unpacks it once.
     """
     return Backend(partial(_executor, executor), jobs_ahead, count=lambda: workers)

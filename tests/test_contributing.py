@@ -97,7 +97,7 @@ def test_the_facts_of_the_flow_are_true() -> None:
         masks_of(replace(plan, fine_tune=TrainConfig(epochs=0)))
 
 
-def test_a_page_is_one_module_and_one_line() -> None:
+def test_a_page_is_one_module_and_two_lines() -> None:
     assert all(callable(module.render) for module in MODULES.values())
     assert callable(follow("page")["render"])
     section = TEXT.split("\n## Add a page\n")[1]

@@ -13,7 +13,7 @@ from pruning_core.types import Evaluation
 
 CLEAR = "rgba(0, 0, 0, 0)"
 WIDE = 100.0
-"""An axis whose largest value is more than this times the smallest one is logarithmic."""
+"""An axis whose largest value is more than this many times the smallest one is logarithmic."""
 MAX_TICKS = 16
 """An axis of at most this many whole numbers has a tick for each."""
 TOP = 28

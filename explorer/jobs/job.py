@@ -64,8 +64,8 @@ class Snapshot:
 class Job:
     """One piece of work. `stop()` asks it to stop, which it does before the next event.
 
-    carried: its folder on disk, from which it can continue after a restart. The folder
-    is deleted when the job has ended, unless something else than its owner or its work ended it.
+    carried: its folder on disk, from which it can continue after a restart. The folder is deleted
+    when the job has ended, unless something else than its owner or its work ended it.
     Any thread may read it.
     """
 

@@ -248,14 +248,15 @@ def keep_widget(key: str) -> None:
     """Keeps the value of the widget that is drawn next, while other pages are shown.
 
     For widgets that show no field of the plan: Streamlit forgets them when their page is left. A
-    value in the address has priority. In another language it is set again: a browser shows the old
-    label else.
+    value in the address has priority. In another language it is set again: otherwise the browser
+    shows the old label.
     """
     kept: dict[str, tuple[Any, str]] = st.session_state.setdefault(_KEPT, {})
     now = language()
     if key in st.session_state:
         value = st.session_state[key]
-        if kept.get(key, (value, now))[1] != now:
+        _, before = kept.get(key, (value, now))
+        if before != now:
             st.session_state[key] = value
         kept[key] = (value, now)
     elif key in kept and key not in st.query_params:

@@ -110,8 +110,7 @@ def of_layers(plan: Plan, names: Collection[str]) -> Plan:
 def is_upload(field: str, name: object) -> bool:
     """Is it the name of an upload on this machine? field: model or dataset.
 
-    Lists hold the visitor's own uploads only, but every name that the
-    visitor knows can be opened.
+    Lists hold the visitor's own uploads only, but every name that the visitor knows can be opened.
     """
     if not isinstance(name, str) or not is_upload_name(name):
         return False
@@ -124,7 +123,7 @@ def refuse_custom(plan: Plan) -> None:
         raise PruningError(
             N_(
                 "The criterion '{name}' is your own Python code, which the pages never run: use "
-                "pruning run for it."
+                "python -m pruning_core run for it."
             ).format(name=plan.criterion[:80])
         )
 

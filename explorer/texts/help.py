@@ -262,7 +262,7 @@ METHODS = {
     "multiply-adds of the network / multiply-adds left. Storage: dense bytes / bytes in the "
     "smallest sparse format, for runs that have it. These are computed. Measured time: dense time "
     "/ time of the pruned network, in pairs on this machine, for studies with *Measure time*.",
-    "study_json": "For `pruning study study.json`. It makes the same runs and "
+    "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
     "reuses those made here.",
     "study_criteria": "The criteria to compare. Each one is measured at every compression with "
     "every seed.",

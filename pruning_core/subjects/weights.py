@@ -22,7 +22,7 @@ from pruning_core.types import PruningError
 NESTED = ("state_dict", "model_state_dict", "model")
 """Keys under which a training's checkpoint holds the weights."""
 LARGER = 16
-"""A file may be this times as large as the network: a training also keeps optimizer states."""
+"""A file may be this many times as large as the network: a training also keeps optimizer states."""
 SHOWN = 3
 
 

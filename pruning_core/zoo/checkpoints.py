@@ -147,7 +147,7 @@ def _path(arch: str, dataset: str) -> Path:
     others = ", ".join(datasets_for(arch)) or "no data set"
     raise PruningError(
         f"There is no checkpoint of {arch} trained on {dataset!r} (available: {others}): "
-        f"make it with `pruning train {arch} --dataset {dataset}`."
+        f"make it with `python -m pruning_core train {arch} --dataset {dataset}`."
     )
 
 
@@ -178,7 +178,7 @@ def _check_data(data: Dataset | None, known: Card) -> None:
             raise PruningError(
                 f"{name} was trained on other classes: its output for {trained!r} would mean "
                 f"{given!r} in this data. Use the class names of the training data, or train "
-                "again: `pruning train "
+                "again: `python -m pruning_core train "
                 f"{known.architecture} --dataset {known.dataset}`."
             )
 

@@ -109,14 +109,17 @@ def _card(
     scale = side / max(rows, cols)
     width = max(4, round(cols * scale))
     height = max(4, round(rows * scale))
-    pictures = {
-        _("dense"): map_png(pair.dense[at], limit, signed=signed),
-        _("pruned"): removed_png(width, height)
+    pruned = (
+        removed_png(width, height)
         if removed and not pair.pruned[at].any()
-        else map_png(pair.pruned[at], limit, signed=signed),
-    }
+        else map_png(pair.pruned[at], limit, signed=signed)
+    )
+    pictures = (
+        (_("dense"), map_png(pair.dense[at], limit, signed=signed)),
+        (_("pruned"), pruned),
+    )
     shots = tuple(
-        Shot(picture, f"{title}, {name}", width, height, name) for name, picture in pictures.items()
+        Shot(picture, f"{title}, {name}", width, height, name) for name, picture in pictures
     )
     return Card(
         title,

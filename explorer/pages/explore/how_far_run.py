@@ -16,7 +16,7 @@ from pruning_core.workspaces import Workspace
 KIND = "how far"
 TITLE = N_("How far can this plan go?")
 MOST_TRIED = 15
-"""About the most sparsities that are tried for the limit."""
+"""About how many sparsities are tried for the limit, at most."""
 
 
 @dataclass(frozen=True)

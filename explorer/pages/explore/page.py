@@ -72,8 +72,8 @@ by every criterion.
 Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 """)
 
-MOST_WEIGHTS = 0.9
-"""Where less can be pruned, the card says how much."""
+NEARLY_ALL = 0.9
+"""A share of all weights. Where less can be pruned, the card says how much."""
 PANELS = "panels"
 """The part that shows ratios and sparsity."""
 
@@ -290,7 +290,7 @@ def _removed_words(plan: Plan, space: Workspace, counts: Report) -> str:
     """The share of the prunable weights that is removed, and how few they are, if so."""
     removed = percent(counts.sparsity_masked)
     prunable = sum(layer.numel for layer in cache.prunable(plan, space)[0]) / counts.parameters
-    if not 0 < prunable < MOST_WEIGHTS:
+    if not 0 < prunable < NEARLY_ALL:
         return _("{share} of the prunable weights", share=removed)
     return _(
         "{share} of the prunable weights, which are {part} of all",

@@ -68,7 +68,9 @@ PURPOSE = {
     "load_sparse.py": N_(
         "A short program that reads sparse.safetensors with torch and safetensors."
     ),
-    "plan.json": N_("All choices. Upload it below, or run it: pruning run plan.json --out DIR."),
+    "plan.json": N_(
+        "All choices. Upload it below, or run it: python -m pruning_core run plan.json --out DIR."
+    ),
     "load_masks.py": N_(
         "A short program that loads the masks and prints the accuracy measured here."
     ),

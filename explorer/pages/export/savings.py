@@ -33,7 +33,7 @@ CARD: dict[str, Any] = {
 FINE = N_(
     "Of these numbers, only nonzeros and stored bytes change: dense runtimes compute zeros like "
     "other numbers. Linear layers with very many zeros can be faster in a sparse format: "
-    "`pruning time plan.json --advise` measures that."
+    "`python -m pruning_core time plan.json --advise` measures that."
 )
 N_OF_M = N_(
     "Of these numbers, only nonzeros and stored bytes change here: zeros in an N:M pattern save "

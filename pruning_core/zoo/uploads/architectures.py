@@ -121,7 +121,7 @@ def check_architecture(name: str) -> None:
 
 
 def with_channels(network: nn.Module, channels: int) -> nn.Module:
-    """The network with a first convolution that reads `channels` channels."""
+    """The network with a first convolution that reads images of this many channels."""
     if channels == 3:
         return network
     for name, module in network.named_modules():

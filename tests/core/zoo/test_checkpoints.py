@@ -103,7 +103,9 @@ def test_every_load_gives_a_new_model_and_draws_no_random_numbers() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(PruningError, match="did you mean 'resnet20'"):
         load_model("resnet21", "digits")
-    with pytest.raises(PruningError, match="pruning train resnet20 --dataset cifar10"):
+    with pytest.raises(
+        PruningError, match="python -m pruning_core train resnet20 --dataset cifar10"
+    ):
         load_model("resnet20", "cifar10")
 
 

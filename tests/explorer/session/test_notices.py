@@ -14,8 +14,8 @@ from explorer.session.notices import plain
         ),
         ("no model '[here](http://elsewhere)'", r"no model '[here\](`http://elsewhere`)'"),
         (
-            "make it with `pruning train *`",
-            "make it with `pruning train *`",
+            "make it with `python -m pruning_core train *`",
+            "make it with `python -m pruning_core train *`",
         ),
         ("7 is outside [0, 1]", "7 is outside [0, 1]"),
         ("no model ':red[x] ![](//y)'\n# title", r"no model ':red\[x] ![\](//y)' # title"),

@@ -179,7 +179,9 @@ def test_a_damaged_model_card_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_pair_without_a_checkpoint_says_how_to_make_one() -> None:
     at = started(dataset="cifar10")
     assert at.text[0].value == "closed"
-    assert any("pruning train lenet5 --dataset cifar10" in note for note in notes(at))
+    assert any(
+        "python -m pruning_core train lenet5 --dataset cifar10" in note for note in notes(at)
+    )
     at.selectbox(key="dataset").set_value("digits")
     assert run(at).text[0].value == "open"
 
