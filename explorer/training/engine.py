@@ -109,9 +109,12 @@ def mask_updates_of(events: Sequence[object]) -> tuple[MaskUpdate, ...]:
     return tuple(event for event in events if isinstance(event, MaskUpdate))
 
 
-def steps_per_epoch_of(plan: Plan, space: Workspace) -> int:
-    """Optimizer steps of one epoch."""
-    return steps_per_epoch(len(space.dataset.train), plan.fine_tune.batch_size)
+def epoch_steps_of(events: Sequence[object]) -> int:
+    """Optimizer steps of one epoch of the run; 1 before its first step.
+
+    The events say it: the run's network and data may not be there any more.
+    """
+    return next((event.steps for event in events if isinstance(event, Step)), 1)
 
 
 def epochs_of(plan: Plan) -> int:
@@ -122,7 +125,7 @@ def epochs_of(plan: Plan) -> int:
 
 def steps_of(plan: Plan, space: Workspace) -> int:
     """Optimizer steps of the whole run, over all its trainings."""
-    return epochs_of(plan) * steps_per_epoch_of(plan, space)
+    return epochs_of(plan) * steps_per_epoch(len(space.dataset.train), plan.fine_tune.batch_size)
 
 
 def one_time_axis(
@@ -151,7 +154,7 @@ def one_time_axis(
 def progress(events: Sequence[object], total: int, seconds: float, update_name: str) -> Progress:
     """How far the run is after that many seconds of computing.
 
-    total: optimizer steps of the whole run, see `steps_of`; update_name: what the page calls a mask
+    total: optimizer steps of the whole run; update_name: what the page calls a mask
     update, such as "round".
     """
     steps = [event for event in events if isinstance(event, Step)]

@@ -17,12 +17,11 @@ from explorer.texts.task_words import for_task
 from explorer.texts.translate import N_, _
 from explorer.training.engine import (
     MaskUpdate,
+    epoch_steps_of,
     epochs_of,
     one_time_axis,
     progress,
     reference_of,
-    steps_of,
-    steps_per_epoch_of,
 )
 from explorer.training.interrupted import (
     Resumable,
@@ -163,7 +162,7 @@ def run_status(
         empty = _(page.empty, seconds=limits().grace, stopped=after_a_stop())
         st.info(for_task(empty, space.dataset.task), icon=page.icon)
         return None
-    total = steps_of(asked_for(run, Plan), space_of(run, plan, space))
+    total = epochs_of(asked_for(run, Plan)) * epoch_steps_of(run.events)
     at = progress(run.events, total, run.seconds, page.update_name)
     training_status(run, page.run_name, at, f"{page.key}_stop")
     keeping_note(run.events)
@@ -179,14 +178,13 @@ def run_status(
     return run
 
 
-def learning_curves(run: Snapshot, space: Workspace, key: str) -> Evaluation | None:
+def learning_curves(run: Snapshot, key: str) -> Evaluation | None:
     """Draws loss and value over the epochs of all trainings, and the value at each mask update.
 
-    space: of the run. Returns the dense model's evaluation, or None where there is nothing to draw
-    yet.
+    Returns the dense model's evaluation, or None where there is nothing to draw yet.
     """
     plan = asked_for(run, Plan)
-    moved, updates = one_time_axis(run.events, steps_per_epoch_of(plan, space))
+    moved, updates = one_time_axis(run.events, epoch_steps_of(run.events))
     dense = reference_of(run.events)
     if dense is None or not (moved or updates):
         return None
@@ -206,12 +204,6 @@ def same_data(run: Snapshot, plan: Plan) -> bool:
     """Does the run have the plan's network and images?"""
     then = asked_for(run, Plan)
     return (then.model, then.dataset) == (plan.model, plan.dataset)
-
-
-def space_of(run: Snapshot, plan: Plan, space: Workspace) -> Workspace:
-    """The network and images of the run; plan, space: the present ones."""
-    then = asked_for(run, Plan)
-    return space if same_data(run, plan) else cache.workspace(then.model, then.dataset)
 
 
 def finished_run(plan: Plan, space: Workspace) -> Finished | None:

@@ -24,7 +24,6 @@ from explorer.training.run_panel import (
     require_prunable,
     run_status,
     same_data,
-    space_of,
     start_button,
     start_run,
 )
@@ -143,7 +142,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         if run is None or run.status == "done":
             return
         above = st.container()
-        drawn = _curves(run, space_of(run, plan, space), "present_training_curves")
+        drawn = _curves(run, "present_training_curves")
         changed = changes(asked_for(run, Plan), plan, space)
         if drawn and changed and not run.active:
             above.warning(
@@ -152,9 +151,9 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             )
 
 
-def _curves(run: Snapshot, space: Workspace, key: str) -> bool:
+def _curves(run: Snapshot, key: str) -> bool:
     """The curves of the run; False where there are none yet."""
-    dense = learning_curves(run, space, key)
+    dense = learning_curves(run, key)
     if dense:
         st.caption(
             _(
@@ -198,5 +197,5 @@ def _results(plan: Plan, space: Workspace) -> None:
         st.caption(f":material/history: {words}")
     before_and_after(run.result, space)
     with foldable(_("Training curves"), "curves_shown", ":material/show_chart:", opened=True):
-        _curves(run, space, "training_curves")
+        _curves(run, "training_curves")
     what_changed(run.result, then, space)

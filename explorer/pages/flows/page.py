@@ -148,7 +148,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
 def _curves(run: Snapshot, space: Workspace, layer: Layer) -> None:
     """Loss and accuracy over all trainings, then what each mask update removed."""
     heading = st.empty()
-    dense = learning_curves(run, space, "flow_training")
+    dense = learning_curves(run, "flow_training")
     if dense is None:
         return
     heading.subheader(_("Training curves"), anchor=False)

@@ -12,12 +12,12 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache
-from explorer.training.run_panel import space_of
-from explorer.training.status import asked_for
+from explorer.training.engine import steps_of
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Finished, Step
+from pruning_core.types import Epoch, Finished, PruningError, Step
+from pruning_core.workspaces import Workspace
 from tests.core.events import last_of
 from tests.core.toy import answers
 from tests.explorer.driven import text
@@ -197,22 +197,31 @@ def test_the_results_of_an_earlier_run_are_named_so(after_run: AppTest, until: U
     assert last in text(at)
 
 
-def test_a_run_counts_the_steps_of_its_own_images(
+def test_a_run_is_shown_and_stopped_without_its_network_and_images(
     open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not those of the images that were chosen meanwhile."""
+    """They may be deleted. Its steps are those of its own images, not of the present ones."""
     own = cache.workspace("lenet5", "digits")
-    few = replace(own.dataset, name="few", train=own.dataset.train.subset(range(64)))
-    others = replace(own, dataset=few)
+    few = replace(own.dataset, train=own.dataset.train.subset(range(64)))
+    steps = steps_of(Plan(fine_tune=TrainConfig(epochs=200, batch_size=16)), own)
     at = open_view("finetune", fine_tune=LONG)
     at.button(key="tune_start").click().run()
-    until(at, lambda at: any(isinstance(event, Step) for event in run_of().events))
-    run = run_of()
-    plan = asked_for(run, Plan)
-    with monkeypatch.context() as offline:
-        offline.setattr(cache, "workspace", lambda *_: own)
-        assert space_of(run, replace(plan, dataset="few"), others) is own
-    assert space_of(run, plan, own) is own
+    until(at, lambda at: any(isinstance(event, Epoch) for event in run_of().events))
+
+    def only_present(model: str, dataset: str, *_: object) -> Workspace:
+        if model != "lenet_300_100":
+            raise PruningError("The network was deleted.")
+        return replace(own, dataset=few)
+
+    monkeypatch.setattr(cache, "workspace", only_present)
+    at.query_params["model"] = "lenet_300_100"
+    at.run()
+    assert not at.error
+    assert "This run is for another plan: network" in text(at)
+    assert f"of {steps:,}" in at.main.get("progress")[0].proto.text
+    assert "present_training_curves" in str(at.get("plotly_chart"))
+    at.button(key="tune_stop").click().run()
+    until(at, lambda at: "was stopped" in text(at))
 
 
 def open_view_again(at: AppTest) -> AppTest:
