@@ -48,6 +48,11 @@ LARGEST_LIST = 200 << 20
 LARGEST_FILE = 256 << 20
 LARGEST_SUM = 2 << 30
 """Unpacked bytes: of the list, of one file, and of all files together."""
+FIELDS = {
+    **{"id": str, "kind": str, "state": str, "tags": list, "files": dict, "record": dict},
+    **dict.fromkeys(("parent", "started", "note", "pinned"), object),
+}
+"""The fields of an entry of the list, with their types; object: it is checked where it is read."""
 CHECKS: dict[str, Callable[[bytes, Run], object]] = {
     MASKS: lambda content, run: unpack_masks(content),
     START_MASKS: lambda content, run: unpack_masks(content),
@@ -115,7 +120,7 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
 def _reason(error: Exception) -> str:
     """What is wrong with the file, without the words of Python."""
     if isinstance(error, KeyError | TypeError | AttributeError):
-        return f"its {LIST} is no list of runs"
+        return "a part of it has an unknown form"
     return " ".join(str(error).split())[:100].rstrip(".")
 
 
@@ -133,11 +138,23 @@ def _read_list(archive: zipfile.ZipFile) -> list[tuple[Run, dict[str, str]]]:
         raw = json.loads(_read(archive, LIST, LARGEST_LIST))
     except RecursionError as error:
         raise ValueError(f"{LIST} is nested too deep") from error
-    if raw["format"] != FORMAT:
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
+    if not _are_runs(raw.get("runs")):
+        raise ValueError(f"its {LIST} is no list of runs")
     if len(raw["runs"]) > MOST_RUNS:
         raise PruningError(f"The zip has {len(raw['runs']):,} runs; at most {MOST_RUNS:,}.")
     return [(_run(entry), _named(entry["files"])) for entry in raw["runs"]]
+
+
+def _are_runs(entries: Any) -> bool:
+    """Is it a list of objects, each with the fields of a run?"""
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict)
+        and entry.keys() >= FIELDS.keys()
+        and all(isinstance(entry[name], kind) for name, kind in FIELDS.items())
+        for entry in entries
+    )
 
 
 def _run(entry: Mapping[str, Any]) -> Run:
