@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     if (sentence := repair_note(asked_repair(plan, settings), space)) is not None:
         note(sentence)
     base = fingerprint(space)
-    with carried({}, "search", base, plan.to_json(), repr(settings), str(folder.resolve())):
+    with carried({}, "search", base, plan.to_json(), _key(settings), str(folder.resolve())):
         outcome, candidates = _searched(plan, space, settings, base, folder, options)
         write_candidates(candidates, folder / "candidates.csv")
         write_file(folder / "plan.json", outcome.plan.to_json())
@@ -110,6 +110,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(_summary(outcome, len(candidates), settings, space.dataset.task))
     return 0
+
+
+def _key(settings: SearchSettings) -> str:
+    """The settings as text, which a search of before that was killed has too.
+
+    The class had the name Settings then; another name of it does not change the text.
+    """
+    return f"Settings{repr(settings).removeprefix(type(settings).__name__)}"
 
 
 def _searched(

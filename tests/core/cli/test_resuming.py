@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from pruning_core import __version__, open_workspace
+from pruning_core.cli.files import read_plan
 from pruning_core.cli.main import main
 from pruning_core.history import History, unfinished
+from pruning_core.history.records import content_id
+from pruning_core.history.unfinished import Jobs
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.grid_jobs import Job, JobRunner
+from pruning_core.studies import fingerprint
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.journal import Journal
 from pruning_core.types import GroupScores, SensitivityPoint
@@ -93,6 +98,24 @@ def test_scan_goes_on_after_its_layer_and_is_kept(
     (scan,) = History(folder / "history").runs()
     assert (scan.kind, scan.state) == ("scan", "finished")
     assert scan.settings["scan"]["grid"] == [0.0, 0.5, 0.9]
+
+
+def test_a_killed_search_is_known_by_its_settings_and_not_by_a_class_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the class of the settings had another name then."""
+    plan = read_plan(folder / "plan.json")
+    settings = (
+        "Settings(method='random', budget='macs', keep=0.5, evaluations=2, seed=0, least=0.0, "
+        "most=0.9, round_to=1, repair=None)"
+    )
+    base = fingerprint(open_workspace(plan.model, plan.dataset))
+    parts = (base, plan.to_json(), settings, str(folder / "killed"))
+    job = Jobs(folder / "jobs").begin(content_id(__version__, "search", *parts), {})
+    assert job is not None
+    job.close(delete=False)
+    given(folder, "search", "killed", "--method", "random", "--evaluations", "2")
+    assert "the same search was interrupted" in capsys.readouterr().err
 
 
 def test_search_says_that_it_goes_on(
