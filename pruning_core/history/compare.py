@@ -1,6 +1,6 @@
 """Two runs compared: on the same samples, and by their masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -44,12 +44,9 @@ def masks_of(history: History, run: Run) -> dict[str, Tensor]:
     """
     content = history.file(run, MASKS)
     masks = {} if content is None else unpack_masks(content)
-    layers = list(run.kept)  # a file of tensors has an order of its own
-    return dict(sorted(masks.items(), key=lambda item: _place(item[0], layers)))
-
-
-def _place(name: str, layers: Sequence[str]) -> int:
-    return layers.index(name) if name in layers else len(layers)
+    places = {name: n for n, name in enumerate(run.kept)}
+    last = len(places)  # a file of tensors has an order of its own
+    return dict(sorted(masks.items(), key=lambda item: places.get(item[0], last)))
 
 
 def overlap(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, float]:
