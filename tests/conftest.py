@@ -32,8 +32,6 @@ sys.dont_write_bytecode = False
 install()
 
 BROWSER = "tests/browser/"
-LOADS_A_PAGE = BROWSER + "test_pages.py"
-"""Before the other browser tests, which go on with the page that it loads."""
 SECOND_BROWSER = ("test_mask_lab", "test_network_map")
 """Beginnings of the names of browser tests that are not in the first of two processes: those of a
 component alone, which need another server."""
@@ -104,7 +102,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file = item.nodeid.partition("::")[0]
         if file.startswith(BROWSER):
             item.add_marker(pytest.mark.browser)
-            return -2 if file == LOADS_A_PAGE else -1
+            return -1
         return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
 
     items.sort(key=place)
@@ -116,14 +114,7 @@ def pytest_collectstart() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Garbage is collected rarely, and without what is imported: 0.2 s for each full collection.
-
-    Hypothesis tries no constants of the project: it would read the source of every module, 2 s for
-    each process in a new clone, and its examples would depend on the modules that are imported.
-    """
-    if providers := sys.modules.get("hypothesis.internal.conjecture.providers"):
-        patched: Any = providers
-        patched._get_local_constants = lambda: patched._local_constants
+    """Garbage is collected rarely, and without what is imported: 0.2 s for each full collection."""
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
     gc.enable()

@@ -286,17 +286,16 @@ def keep_page(
     kept_pages: list[Page],
     request: pytest.FixtureRequest,
 ) -> OpenPage:
-    """`keep_page("?model=lenet5", load=False, width=1440)`: the app at that address, on the page
-    that the last test left, because a load takes 4 seconds. On a new page, as wide as that, for
-    the first test, after a failure, and to look at the load.
+    """`keep_page("?model=lenet5")`: the app at that address, on the page that the last test left,
+    because a load takes 4 seconds. On a new page for the first test, and after a failure.
     """
 
-    def open_(path: str, load: bool = False, width: int = 1440) -> Page:
-        if kept_pages and (load or request.session.testsfailed):
+    def open_(path: str) -> Page:
+        if kept_pages and request.session.testsfailed:
             kept_pages.pop().close()
         if not kept_pages:
             kept_pages.append(profile.new_page())
-            return loaded(kept_pages[0], app_url, path, console, width)
+            return loaded(kept_pages[0], app_url, path, console)
         console.listen(kept_pages[0])
         return change_address(dressed(kept_pages[0], "light", 1440), f"/{path.lstrip('/')}")
 

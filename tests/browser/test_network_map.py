@@ -139,7 +139,7 @@ def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: O
         name: map_box(page, name).locator(".edge").bounding_box()
         for name in ("layer2.0.conv1.weight", "layer2.0.conv2.weight")
     }
-    one, other = (found["width"] - 9 for found in wide.values() if found)
+    one, other = (box["width"] - 9 for box in wide.values() if box)
     assert other / one == pytest.approx(2**0.5, rel=0.03)
     for part in (".edge", ".share"):
         places = page.locator(f".net-map [role=option] {part}").evaluate_all(

@@ -86,7 +86,9 @@ def test_each_page_says_what_python_finds(
     at.button(key="tune_start").click().run()
     until(at, lambda at: ": finished in" in text(at))
     value = value_text(done.tuned.value, space.dataset.task)
-    assert any(value in chart.proto.spec for chart in at.get("plotly_chart"))
+    charts = at.get("plotly_chart")
+    (bars,) = (chart for chart in charts if "comparison_bars" in chart.proto.id)
+    assert value in bars.proto.spec
     classes = label == "accuracy"
     assert text(at).count("shown for classification only") == (0 if classes else 2)
     at = open_view("export", **address)
