@@ -1,6 +1,7 @@
 """The table of runs: filters, order, columns, and which rows are selected."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,7 +78,7 @@ def filters(runs: Sequence[Run]) -> Filters:
 
 def _subject(runs: Sequence[Run]) -> str:
     """Draws the choice of a network and its data, where the runs have several."""
-    subjects = {run.fingerprint: subject_words(run) for run in reversed(runs)}
+    subjects = _named_apart({run.fingerprint: subject_words(run) for run in reversed(runs)})
     if len(subjects) < 2:
         return ALL
     state.keep_widget("runs_subject")
@@ -90,6 +91,18 @@ def _subject(runs: Sequence[Run]) -> str:
         key="runs_subject",
         width=300,
     )
+
+
+def _named_apart(subjects: dict[str, str]) -> dict[str, str]:
+    """The words of each fingerprint; words that several have end with a part of it.
+
+    A browser sends the words of the chosen one back, not its place.
+    """
+    times = Counter(subjects.values())
+    return {
+        base: f"{words} · {base[:8]}" if times[words] > 1 else words
+        for base, words in subjects.items()
+    }
 
 
 def order_and_columns() -> tuple[str, bool]:
