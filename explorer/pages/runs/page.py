@@ -40,6 +40,8 @@ studies, searches, and the commands `pruning run`, `scan`, `study` and `search` 
 themselves. Then you compare runs here, open them again, and share them by a link.
 """)
 CHART = "runs_chart"
+OPENED = "runs opened"
+"""Stored: the fingerprints of the runs that a link opened."""
 
 
 def render(plan: Plan, space: Workspace) -> None:
@@ -64,7 +66,7 @@ def render(plan: Plan, space: Workspace) -> None:
     first = st.container() if opened else None  # a shared link shows its run first
     shown = matching(runs, filters(runs))
     if shown:
-        _chart(shown, chosen)
+        _chart(shown, chosen, opened)
         shown = _table(shown, chosen, len(runs))
     else:
         st.info(_("No run passes the filters."), icon=":material/filter_alt_off:")
@@ -119,20 +121,26 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
     return chosen
 
 
-def _chart(shown: Sequence[Run], chosen: Sequence[Run]) -> None:
-    """Value against cost, of the runs of one network and its data."""
+def _chart(shown: Sequence[Run], chosen: Sequence[Run], opened: bool) -> None:
+    """Value against cost, of the runs of one network and its data.
+
+    That is the one of the newest run, or of a run that a link opened; a click does not change it.
+    """
     measured = [run for run in shown if run.final is not None and run.costs]
     if not measured:
         return
     known = {run.fingerprint for run in measured}
-    newest = next((run for run in chosen if run.fingerprint in known), measured[0])
-    own = [run for run in measured if run.fingerprint == newest.fingerprint]
+    if opened:
+        state.store(OPENED, [run.fingerprint for run in chosen])
+    linked: list[str] = state.stored(OPENED, [])
+    base = next((base for base in linked if base in known), measured[0].fingerprint)
+    own = [run for run in measured if run.fingerprint == base]
     if len(known) > 1:
         st.caption(
             _(
                 "The chart has the runs of {subject}: values of different networks or data cannot "
                 "be compared. *Network and data* chooses another one.",
-                subject=plain(subject_words(newest)),
+                subject=plain(subject_words(own[0])),
             )
         )
     figure = cost_chart(own, _cost(own), own[0].task, [run.id for run in chosen])

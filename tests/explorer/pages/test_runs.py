@@ -27,7 +27,7 @@ from pruning_core.sensitivity.points import POINTS, unpack_points
 from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError, SensitivityPoint
 from tests.core.history.history_runs import PLAN, example
-from tests.explorer.driven import by_key, run, text
+from tests.explorer.driven import by_key, opened, run, text
 
 CURVE = Curves((), ((1.0, 1.0, 1.0, 0.8, 0.7, 0.9, 1.0),))
 
@@ -212,6 +212,52 @@ def test_the_filters_choose_for_the_chart_and_the_table(
     history.delete([each.id for each in history.runs() if each.fingerprint == "f" * 64])
     run(at)
     assert networks(at) == {"VGG (batch norm) on Digits"}
+
+
+def with_buttons(names: list[str]) -> None:
+    """The page below buttons that do what a click on the row of a run does."""
+    import streamlit as st
+
+    from explorer.pages.runs.table import select
+    from tests.explorer.driven import page
+
+    for name in names:
+        st.button(name, on_click=select, args=([name],), key=name)
+    page("runs")
+
+
+def test_a_click_on_a_row_does_not_change_the_network_of_the_chart(history: History) -> None:
+    """It is that of the newest run, or of the run that a link opened."""
+    vgg = replace(PLAN, model="vgg").to_json()
+    old = example(started=1.0)
+    new = example(started=2.0, plan=vgg, fingerprint="e" * 64)
+    history.save(old)
+    history.save(new)
+    for link, network in (({}, "VGG (batch norm)"), ({"run": old.id}, "LeNet-5")):
+        at = opened(with_buttons, {"model": "lenet5"} | link, [old.id, new.id])
+        for clicked in (old.id, new.id):
+            assert f"The chart has the runs of {network} on Digits" in text(at)
+            by_key(at, clicked).click()
+            run(at)
+            assert at.query_params["run"] == clicked
+        assert f"The chart has the runs of {network} on Digits" in text(at)
+
+
+def test_networks_of_one_name_can_both_be_chosen(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    """As after another training: the fingerprint tells them apart."""
+    first = example(started=1.0)
+    second = example(started=2.0, fingerprint="e" * 64)
+    history.save(first)
+    history.save(second)
+    at = open_view("runs")
+    labels = by_key(at, "runs_subject").options
+    assert labels == ["all", "LeNet-5 on Digits · ffffffff", "LeNet-5 on Digits · eeeeeeee"]
+    for made in (first, second):
+        by_key(at, "runs_subject").set_value(made.fingerprint)
+        run(at)
+        assert [row["Id"] for row in shown(at)] == ["", made.id]
 
 
 def networks(at: AppTest) -> set[object]:
