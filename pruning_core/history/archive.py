@@ -109,7 +109,7 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
         raise
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-        *(OSError, ValueError, KeyError, TypeError, AttributeError),
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError),
     ) as error:
         raise PruningError(
             f"The file is no zip of runs, or it is damaged: {_reason(error)}."
@@ -119,7 +119,7 @@ def import_zip(history: History, source: Path | BytesIO) -> Imported:
 
 def _reason(error: Exception) -> str:
     """What is wrong with the file, without the words of Python."""
-    if isinstance(error, KeyError | TypeError | AttributeError):
+    if isinstance(error, KeyError | TypeError | AttributeError | OverflowError):
         return "a part of it has an unknown form"
     return " ".join(str(error).split())[:100].rstrip(".")
 

@@ -42,6 +42,11 @@ runs have thinned_nonzeros by the name thinned_parameters.
 PROBE = "validation"
 TEST = "test"
 ID = re.compile(r"[0-9a-f]{12}")
+READ_ERRORS = (
+    *(ValueError, TypeError, KeyError, AttributeError),
+    *(OverflowError, RecursionError),  # a number of hundreds of digits, very deep lists
+)
+"""What reading a text of somebody else as a record can raise."""
 MOST_RECORD = 1_000_000
 """Most characters of a run's JSON text."""
 MOST_NOTE = 2000
@@ -185,7 +190,7 @@ def from_record(text: str, **own: Any) -> Run:
             raise ValueError("it is too long")
         raw = json.loads(text)
         return _read(raw, **own)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except READ_ERRORS as error:
         raise PruningError(f"A run of the history cannot be read: {_reason(error)}.") from error
 
 

@@ -177,7 +177,7 @@ def unpack_curves(content: bytes) -> Curves:
         return Curves(
             **{name: tuple(_row(row, size) for row in raw[name]) for name, size in ROWS.items()}
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise PruningError("The curves of a run in the history are damaged.") from error
 
 

@@ -34,7 +34,7 @@ def unpack_points(content: bytes, task: Task) -> tuple[SensitivityPoint, ...]:
     """The points. Raises PruningError for bytes that are no points."""
     try:
         return tuple(_point(row, task) for row in json.loads(content))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise PruningError("The points of a kept scan are damaged.") from error
 
 

@@ -16,6 +16,8 @@ from pruning_core.history import History, HistoryFailed, database, history_root
 from pruning_core.history.database import MIGRATIONS, NAME, Database
 from pruning_core.history.history import OFF, VARIABLE
 from pruning_core.history.run import from_record, to_record
+from pruning_core.history.tensors import unpack_curves
+from pruning_core.sensitivity.points import unpack_points
 from pruning_core.tasks import TASKS, Task
 from pruning_core.types import PruningError
 from tests.core.history.history_runs import example
@@ -281,6 +283,7 @@ def test_records_that_are_not_possible_are_refused_in_one_sentence() -> None:
         "infinite": good.replace('"seconds": 2.5', '"seconds": Infinity'),
         "a share that is no number": good.replace('"settings": {}', '"settings": {"costs": 5}'),
         "a number beyond all": good.replace('"settings": {}', '"settings": {"x": 1e999}'),
+        "hundreds of digits": good.replace("0.85", "9" * 400),
         "negative count": good.replace('"nonzeros": 500', '"nonzeros": -5'),
         "too long": good + " " * 1_000_001,
     }
@@ -351,3 +354,14 @@ def test_a_read_only_history_of_an_older_version_is_updated_in_memory(
     with pytest.raises(HistoryFailed, match=r"version 2.* up to version 1"):
         History(history.folder, "why").runs()
     assert tree(history.folder) == before
+
+
+def test_curves_and_points_with_numbers_beyond_all_are_damaged() -> None:
+    digits = "9" * 400
+    curves = f'{{"steps": [[1, {digits}]], "epochs": [], "updates": []}}'
+    with pytest.raises(PruningError, match=r"^The curves of a run in the history are damaged\.$"):
+        unpack_curves(curves.encode())
+    words = '"parameter": "conv1", "granularity": "fine", "why": null, "in_full": null'
+    point = f'[{{{words}, "sparsity": {digits}}}]'
+    with pytest.raises(PruningError, match=r"^The points of a kept scan are damaged\.$"):
+        unpack_points(point.encode(), example().task)
