@@ -104,6 +104,7 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     )
     settled(page)
     page.get_by_text("Other scores").click()
+    page.get_by_text("runs 6 |").wait_for()
     settled(page)
     undo.click()
     page.get_by_text("edits []").wait_for()
