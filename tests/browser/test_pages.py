@@ -226,7 +226,8 @@ def sees_nothing_of_the_first(tab: Page) -> None:
     """Although both have the same cookies."""
     open_dropout(tab)
     shows(tab, {"drop_pass": "1"})
-    visit(tab, "Flows")
+    go(tab, "Flows")
+    shows(tab, FORMS["Flows"])
 
 
 def test_from_a_hand_edited_address_to_every_page_and_back(

@@ -56,10 +56,12 @@ if (choice) {
   let acted = false
   for (const input of ['wheel', 'touchstart', 'pointerdown', 'keydown'])
     addEventListener(input, () => { acted = true }, { once: true, capture: true })
+  const drawn = each => [...each.querySelectorAll('[data-worded]')].some(
+    host => host.shadowRoot?.querySelector('[data-drawn]'))
   const lead = (_, observer) => acted ? observer.disconnect() : choice.scrollIntoView()
   const begin = () => {
     if (acted || !choice.isConnected) return
-    if (!above.every(each => each.querySelector('[data-worded]'))) requestAnimationFrame(begin)
+    if (!above.every(drawn)) requestAnimationFrame(begin)
     else new ResizeObserver(lead).observe(page)
   }
   choice.style.scrollMarginTop = '5rem'
