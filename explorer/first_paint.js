@@ -1,4 +1,4 @@
-// Where no side bar is shown, a click on a link to another page makes room for it at once. Nothing
+// Where no side bar is shown, a click on a link to another page opens its place at once. Nothing
 // moves later, when the server has sent the side bar.
 const sideBar = () => document.querySelector("[data-testid=stSidebar]")
 

@@ -103,8 +103,8 @@ def preview_curves(
     n = _points(curves)
     sentence = _("Estimated sensitivity of {layers}, {n} points.", layers=layers, n=n)
     _finish(figure, curves, styles, baseline, "value", sentence)
-    room = figure.layout.margin.t + LINE  # the title has a line of its own
-    return figure.update_layout(legend_title_text=_("estimated"), margin_t=room)
+    top = figure.layout.margin.t + LINE  # the title has a line of its own
+    return figure.update_layout(legend_title_text=_("estimated"), margin_t=top)
 
 
 @dataclass(frozen=True)

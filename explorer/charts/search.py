@@ -20,7 +20,7 @@ from explorer.charts.pareto import non_dominated
 from explorer.charts.style import (
     budget,
     finish,
-    legend_room,
+    legend_height,
     level,
     patterned,
     whole_ticks,
@@ -78,13 +78,13 @@ def best_so_far_chart(
 
 
 def _finish(figure: go.Figure, sentence: str, named: Iterable[str], revision: str) -> go.Figure:
-    """`finish`, with room for the legend above the plot of a narrow chart.
+    """`finish`, with the legend above the plot of a narrow chart.
 
     Without it a legend of many lines covers the plot. Charts with the same names have the same
     height, because they are side by side.
     """
-    room = legend_room((*named, _(FRONT), _(SHOWN)), NARROW)
-    return finish(figure, sentence, PLOT + room, revision).update_layout(margin_t=room)
+    height = legend_height((*named, _(FRONT), _(SHOWN)), NARROW)
+    return finish(figure, sentence, PLOT + height, revision).update_layout(margin_t=height)
 
 
 def _best_so_far(candidates: Sequence[Candidate]) -> tuple[list[int], list[float]]:

@@ -52,7 +52,7 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
 
 
 def _set_axes(figure: go.Figure, names: Sequence[str], largest: int) -> None:
-    """Both panels have room for their numbers at the right."""
+    """Both panels have space for their numbers at the right."""
     title = _("bytes · times smaller than dense")
     figure.update_xaxes(title_text=title, range=[0, 2.1 * largest], row=1, col=1)
     sparsities = {"range": [0, 125], "tickvals": [0, 50, 100]}

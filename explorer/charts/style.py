@@ -240,15 +240,15 @@ def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
 
 
 def _legend_of(figure: go.Figure) -> int:
-    """The room for the figure's legend, in pixels; 0 without one."""
+    """The height of the figure's legend, in pixels; 0 without one."""
     names = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
     asked = any(trace.showlegend for trace in figure.data)
     if figure.layout.showlegend is False or not names or (len(figure.data) < 2 and not asked):
         return 0
-    return legend_room(names)
+    return legend_height(names)
 
 
-def legend_room(names: Sequence[str], width: int = NARROW) -> int:
+def legend_height(names: Sequence[str], width: int = NARROW) -> int:
     """The height of a legend with these names in a chart of that width, in pixels."""
     longest = max(sum(LETTERS[not letter.isascii()] for letter in name) for name in names)
     columns = max(1, width // (MARK + longest))

@@ -134,7 +134,7 @@ class Processes:
         """The events of the work, computed in a worker, and WAITING in between.
 
         In this process where a worker cannot carry it out: where the network, its task or the
-        settings cannot be pickled, or files that the names stand for have changed or gone.
+        settings cannot be pickled, or files that the names stand for have changed or are missing.
         """
         try:
             yield from self._elsewhere(work)

@@ -25,7 +25,7 @@ def language_and_link() -> None:
 def name_language() -> None:
     """Sets the language of the browser's document, which screen readers and fonts follow.
 
-    Streamlit sets English. The script takes no room at the end of a page or of the side bar.
+    Streamlit sets English. The script takes no space at the end of a page or of the side bar.
     """
     script = f'document.documentElement.lang = "{page_language.language()}"'
     st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)

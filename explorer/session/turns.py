@@ -13,7 +13,7 @@ from itertools import count
 PLACES = 2
 """Runs that compute at a time: Python computes one, while another can be in a kernel."""
 SECONDS = 1.0
-"""A run that takes longer makes room for another one."""
+"""Seconds after which a run that still computes lets another one begin."""
 
 
 class Turns:

@@ -184,7 +184,7 @@ class Database:
 
 
 def is_full(folder: Path) -> bool:
-    """Has the disk no room for the files that SQLite makes beside a database?"""
+    """Has the disk no space for the files that SQLite makes beside a database?"""
     try:
         disk = os.statvfs(folder)
     except (OSError, AttributeError):  # no such folder; Windows

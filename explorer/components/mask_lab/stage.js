@@ -44,13 +44,13 @@ class Stage {
   // Sizes of the frames and the scale at which the whole layer fits; keeps the visible place.
   fit(mask) {
     const figures = this.shown()
-    const room = this.element.clientWidth
-    const columns = figures.length * (LEAST_PANEL + GAP) <= room + GAP ? figures.length : 1
+    const inside = this.element.clientWidth
+    const columns = figures.length * (LEAST_PANEL + GAP) <= inside + GAP ? figures.length : 1
     this.element.style.setProperty("--panels", columns)
     const { rowAt, colAt } = mask.layer
     const [wide, high] = [colAt[colAt.length - 1] + 1, rowAt[rowAt.length - 1] + 1]
     this.element.classList.toggle("few", columns < 3)
-    const most = Math.max(60, Math.floor((room - GAP * (columns - 1)) / columns) - 2)
+    const most = Math.max(60, Math.floor((inside - GAP * (columns - 1)) / columns) - 2)
     const scale = Math.min(LARGEST_CELL, most / wide, MOST_HEIGHT / high)
     const across = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / wide))
     const down = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / high))

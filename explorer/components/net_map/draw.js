@@ -135,10 +135,10 @@ function backgrounds(line, network, state) {
     })
 }
 
-function fitted(text, room, measure) {
-  if (measure(text) <= room) return text
+function fitted(text, width, measure) {
+  if (measure(text) <= width) return text
   let length = text.length
-  while (length > 2 && measure(`${text.slice(0, length)}…`) > room) length--
+  while (length > 2 && measure(`${text.slice(0, length)}…`) > width) length--
   return `${text.slice(0, length)}…`
 }
 
@@ -261,14 +261,14 @@ function keptShare(box, kept) {
 const OPTIONS = new Set(["layer", "fold"])
 
 // Sets the words for the outputs of a layer before and after thinning, "" where it stays as wide;
-// the longest such words, for which its column has room; and the words of a layer that cannot be
-// pruned.
+// the longest such words, for which its column is wide enough; and the words of a layer that cannot
+// be pruned.
 function withWords(box, { kept, outputs }) {
   box.whole = OPTIONS.has(box.role) && keptShare(box, kept) === null ? worded("not_pruned") : ""
   const after = box.role === "layer" ? outputs[box.place] : null
   const words = count => `${whole(box.outputs)} → ${whole(count)}`
   box.narrowed = after === null || after === box.outputs ? "" : words(after)
-  box.room = after === null ? "" : words(box.outputs)
+  box.widest = after === null ? "" : words(box.outputs)
 }
 
 // The accuracy lost by the box's most sensitive layer; null where none is measured.

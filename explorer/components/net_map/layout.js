@@ -56,7 +56,7 @@ function laidOut(seen, network, width, measure) {
     line.y = y
     line.lanes = 1 + Math.max(...line.boxes.map(box => box.row))
     const top = y + line.head + (line.tracks ? SIZE.track * line.tracks + 3 : 0) + SIZE.label
-    const more = line.boxes.some(box => box.room) ? SIZE.narrowed : 0
+    const more = line.boxes.some(box => box.widest) ? SIZE.narrowed : 0
     line.lane = SIZE.lane + more
     line.centre = top + SIZE.high / 2
     for (const box of line.boxes) box.y = top + box.row * line.lane + (SIZE.high - box.h) / 2
@@ -81,7 +81,7 @@ function inColumns({ boxes }, network, measure) {
     const column = columns.get(box.column)
     // The words below a whole layer may reach into the gap on both sides.
     const below = measure(box.whole) + 6 - SIZE.gap
-    const text = box.role === "join" ? 0 : Math.max(measure(box.label), measure(box.room), below)
+    const text = box.role === "join" ? 0 : Math.max(measure(box.label), measure(box.widest), below)
     column.boxes.push(box)
     column.wide = Math.max(column.wide, box.w + (box.role === "fold" ? 12 : 0), text)
   }

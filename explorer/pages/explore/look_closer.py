@@ -100,7 +100,7 @@ def closer_look(
         **address_choice("closer", {name: name for name in VIEWS}, None),
     )
     if view and state.arrived_with("closer") == view and not state.arrived_with("lesson_title"):
-        row.html(SCROLL, width="content", unsafe_allow_javascript=True)
+        row.html(SCROLL, unsafe_allow_javascript=True)
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(_(hint))
     body = st.container()  # also without a view: what follows keeps its place in the part

@@ -134,15 +134,15 @@ def uploads_folder() -> Path:
 def partial(*, stored: bool = True) -> Iterator[Path]:
     """A new folder beside the uploads, which is removed at the end, unless it was kept.
 
-    stored: it is to be kept, so there must be room for it. Raises PruningError where it cannot be
-    written, and above MAX_STORED.
+    stored: it is to be kept, so the uploads must be within MAX_STORED. Raises PruningError where it
+    cannot be written, and where the uploads are above that.
     """
     root = uploads_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
         if stored:
             _remove_old(root)
-            _check_room(root)
+            _check_stored(root)
         folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=root))
     except OSError as error:
         raise PruningError(
@@ -164,7 +164,7 @@ def _remove_old(root: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_room(root: Path) -> None:
+def _check_stored(root: Path) -> None:
     stored = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     if stored > MAX_STORED:
         raise PruningError(
