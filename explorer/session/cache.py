@@ -48,7 +48,7 @@ from pruning_core.repairs import BN, NONE
 from pruning_core.studies import fingerprint as _fingerprint
 from pruning_core.training.batch_norm import BatchNorms
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
-from pruning_core.workspaces import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace, version_of
 from pruning_core.zoo import Progress
 
 Parameters = ParamSpec("Parameters")
@@ -187,14 +187,16 @@ def _workspaces() -> WorkspaceCache[Workspace]:
 def workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
     """The trained base model with its data and layers. progress: called during a download.
 
+    It is opened again where the user has changed its settings or its weights.
     Raises PruningError or DataMissing.
     """
-    return _workspaces().get((model, dataset), lambda: open_workspace(model, dataset, progress))
+    key = (model, dataset, version_of(model))
+    return _workspaces().get(key, lambda: open_workspace(model, dataset, progress))
 
 
 def is_open(model: str, dataset: str) -> bool:
     """Does `workspace` return at once, because the network and its data are open?"""
-    return _workspaces().has((model, dataset))
+    return _workspaces().has((model, dataset, version_of(model)))
 
 
 def retry_missing() -> None:

@@ -11,7 +11,8 @@ class Subject:
     """A network with its data that `open_workspace(name, dataset)` opens.
 
     name: what a plan calls it (`Plan.model`); dataset: what a plan calls its data (`Plan.dataset`);
-    open: opens both; label, help, source: texts for people; data_help: where the data is from.
+    open: opens both; label, help, source: texts for people; data_help: where the data is from;
+    version: another text where the settings or the files of the weights have changed.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Subject:
     source: str
     data_label: str
     data_help: str
+    version: str

@@ -18,7 +18,7 @@ from explorer.jobs.work import Work
 from explorer.session import cache, page_body
 from pruning_core.studies import fingerprint
 from pruning_core.workspaces import Workspace
-from tests.explorer.driven import opened, page, run
+from tests.explorer.driven import opened, page, run, text
 
 MAX_SECONDS = 90
 
@@ -190,7 +190,7 @@ def until() -> Callable[[AppTest, Callable[[AppTest], bool]], AppTest]:
     def wait(at: AppTest, done: Callable[[AppTest], bool]) -> AppTest:
         deadline = time.monotonic() + MAX_SECONDS
         while not done(at):
-            assert time.monotonic() < deadline, "the condition never became true"
+            assert time.monotonic() < deadline, text(at)
             _wait_for_jobs()
             run(at)
         return at
