@@ -34,3 +34,20 @@ document.addEventListener("click", giveWay, { capture: true })
 addEventListener("load", () =>
   document.head.append(document.getElementById("other-pages")?.content ?? ""),
 )
+
+// A page that is opened from another one begins at its top. Where the browser is busy, it takes the
+// other one's place at once, and would be shown from where that one was scrolled to.
+const PAGE = "[data-testid=stMain] [class*=st-key-page_]"
+let shownPage
+
+function beginAtTop(changes) {
+  for (const node of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
+    const page = node instanceof Element && (node.matches(PAGE) ? node : node.querySelector(PAGE))
+    if (!page) continue
+    const name = page.className.match(/st-key-page_\S+/)[0]
+    if (shownPage && name !== shownPage) page.closest("[data-testid=stMain]").scrollTop = 0
+    shownPage = name
+  }
+}
+
+new MutationObserver(beginAtTop).observe(document, { childList: true, subtree: true })

@@ -93,6 +93,7 @@ def switch(page: Page, title: str) -> None:
     page.evaluate(BUSY)
     go(page, title)
     assert moved(page) < MOST_SHIFT, title
+    assert page.get_by_test_id("stMain").evaluate("each => each.scrollTop") == 0, title
 
 
 def visit(page: Page, title: str, *, again: bool = False, **changed: str) -> None:
@@ -226,7 +227,8 @@ def sees_nothing_of_the_first(tab: Page) -> None:
     """Although both have the same cookies."""
     open_dropout(tab)
     shows(tab, {"drop_pass": "1"})
-    go(tab, "Flows")
+    settled(tab)  # the view that was opened moves what is below it
+    switch(tab, "Flows")
     shows(tab, FORMS["Flows"])
 
 

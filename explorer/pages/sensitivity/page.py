@@ -77,10 +77,14 @@ def render(plan: Plan, space: Workspace) -> None:
     continue_scans()
     known = scans()
     active = bool(known) and known[0].active
-    result = st.container() if known else None  # the result is first, once there is one
+    live = st.fragment(_live, run_every=REFRESH_SECONDS if active else None)
+    if known:  # the result is first, and drawn first: the form below it would move
+        with st.container():
+            live(plan, space, active)
     scan_form(plan, space, prunable, known)
-    with result or st.container():
-        st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
+    if not known:
+        with st.container():
+            live(plan, space, active)
     scan = newest_with_results()
     if scan is None or active:
         return
