@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
+from pruning_core.last_results import LastResults
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import copy_model
 from pruning_core.model.precision import HALVES
@@ -214,21 +216,30 @@ def select(
     ratios: Ratios,
     *,
     allow_collapse: bool = False,
+    last: LastResults | None = None,
 ) -> Masks:
     """Masks that remove the round(ratio x groups) lowest groups of every scope. True = keep, OIHW.
 
     A layer without a ratio gets no mask. At least one group of every scope is kept unless
-    `allow_collapse`. Raises PruningError for a ratio outside [0, 1], and for a layer that g does
-    not support.
+    `allow_collapse`. last: gives the masks of layers whose scores and counts have not changed.
+    Raises PruningError for a ratio outside [0, 1], and for a layer that g does not support.
     """
     known = {layer.name: layer for layer in layers}
     masks = {}
+    kept = last or LastResults()
     for name, ratio in ratios.items():
         if name not in groups:
             raise PruningError(f"There is no layer '{name}' that can be pruned by {g.label}.")
         count = n_removed(g, ratio, groups[name].shape[1], allow_collapse=allow_collapse)
-        masks[name] = from_groups(lowest(groups[name], count).logical_not_(), g, known[name])
+        sources = (groups[name], g, known[name], count)
+        masks[name] = kept.get(("mask", name), sources, partial(_mask, *sources))
     return masks
+
+
+def _mask(
+    scores: Float[Tensor, "s g"], g: Granularity, layer: Layer, count: int
+) -> Bool[Tensor, "o i h w"]:
+    return from_groups(lowest(scores, count).logical_not_(), g, layer)
 
 
 def intersect(first: ParameterMasks, second: ParameterMasks) -> dict[str, Bool[Tensor, "..."]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Bool
@@ -13,6 +13,7 @@ from pruning_core.criteria import Criterion, refusal, scores_by_part
 from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
+from pruning_core.last_results import LastResults
 from pruning_core.masks import (
     apply_hand_edits,
     apply_masks,
@@ -61,6 +62,9 @@ from pruning_core.types import (
 )
 from pruning_core.workspaces import Workspace, calibration
 from pruning_core.zoo import reinitialise
+
+LARGE = 2**20
+"""Weights of a layer. Where it has more, its last masked tensor is not kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,10 +219,11 @@ class ResolvedPlan:
             ratios = raised(high)
         return ratios
 
-    def masks(self, groups: GroupScores, ratios: Ratios) -> Masks:
+    def masks(self, groups: GroupScores, ratios: Ratios, last: LastResults | None = None) -> Masks:
         """The masks that remove these ratios, with the hand edits on top. True = keep.
 
         They also remove what the start removes, in every layer of the network.
+        last: as in `select`.
         """
         masks = select(
             self._from_start(groups),
@@ -226,6 +231,7 @@ class ResolvedPlan:
             self.granularity,
             ratios,
             allow_collapse=self.allow_collapse,
+            last=last,
         )
         return self.with_hand_edits(groups, masks)
 
@@ -322,13 +328,23 @@ class ResolvedPlan:
         work = self.masked_copy(masks, model)
         return self.repairing(work, masks) if self.repairing else work
 
-    def pruned_tensors(self, masks: Masks) -> dict[str, Tensor]:
-        """The tensors of `pruned_copy(masks)` by name; without a repair only the masked ones."""
+    def pruned_tensors(self, masks: Masks, last: LastResults | None = None) -> dict[str, Tensor]:
+        """The tensors of `pruned_copy(masks)` by name; without a repair only the masked ones.
+
+        last: gives the tensors of layers whose masks are the same objects as before, but for large
+        ones.
+        """
         if self.repairing:
             return tensors_of(self.pruned_copy(masks))
-        return masked_tensors(
-            self.space.model, masks, self.space.layers, self.dependent_masks(masks)
-        )
+        dependent = self.dependent_masks(masks)
+        if last is None or dependent:
+            return masked_tensors(self.space.model, masks, self.space.layers, dependent)
+        tensors: dict[str, Tensor] = {}
+        for name, mask in masks.items():
+            masked = partial(masked_tensors, self.space.model, {name: mask}, self.space.layers)
+            small = mask.numel() <= LARGE
+            tensors |= last.get(("tensors", name), (mask,), masked) if small else masked()
+        return tensors
 
     def repaired_copy(self, masks: Masks, model: nn.Module) -> nn.Module:
         """A masked network after the repair: a copy, or the network where nothing changes."""

@@ -31,8 +31,8 @@ BROWSER = [
 
 # A module imports from its own layer and from the layers before it. No imports run in a cycle.
 LAYERS = {
-    "types and registry": "errors file_locks intervals random_numbers registry settings tasks "
-    "types user_code whole_files",
+    "types and registry": "errors file_locks intervals last_results random_numbers registry "
+    "settings tasks types user_code whole_files",
     "model": "model",
     "axes": "granularity granularity_refusals tied_layers ranking criteria masks start_masks "
     "hand_edits allocation schedule penalties",

@@ -41,6 +41,7 @@ from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity
 from pruning_core.history import History, history_root
+from pruning_core.last_results import LastResults
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.plan import Plan
@@ -244,10 +245,17 @@ def requested_by_hand(plan: Plan, space: Workspace) -> float | None:
     return total_ratio(prunable(plan, space)[0], ratios(plan, space))
 
 
+@cached(lambda plan, space: (plan.model, plan.dataset, plan.norms), 4)
+def _last_results(plan: Plan, space: Workspace) -> LastResults:
+    """A new plan most often differs from the last one in one layer."""
+    return LastResults()
+
+
 @cached(lambda plan, space: mask_key(plan), 12)
 def masks(plan: Plan, space: Workspace) -> Masks:
     """The masks, True = keep."""
-    return plan.resolve(space).masks(groups(plan, space), ratios(plan, space))
+    resolved = plan.resolve(space)
+    return resolved.masks(groups(plan, space), ratios(plan, space), _last_results(plan, space))
 
 
 def pruned_model(plan: Plan, space: Workspace) -> nn.Module:
@@ -368,9 +376,10 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
 
 def _pruned_tensors(plan: Plan, space: Workspace) -> dict[str, Tensor]:
     """The tensors of the pruned and repaired model that differ from the base model's."""
+    last = _last_results(plan, space)
     if plan.repair != BN or pipeline.repair_note(plan, space) is not None:
-        return plan.resolve(space).pruned_tensors(masks(plan, space))
-    masked = replace(plan, repair=NONE).resolve(space).pruned_tensors(masks(plan, space))
+        return plan.resolve(space).pruned_tensors(masks(plan, space), last)
+    masked = replace(plan, repair=NONE).resolve(space).pruned_tensors(masks(plan, space), last)
     return masked | _batch_norms(plan, space).measured(masked)
 
 

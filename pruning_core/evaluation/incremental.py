@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -25,10 +26,13 @@ from pruning_core.evaluation.forward import (
     read_logits,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
+from pruning_core.last_results import LastResults
 from pruning_core.model.graph import Values, fitting
 from pruning_core.model.model_io import raw_bytes, sample_range
 from pruning_core.types import Evaluation, Split
 
+LARGE = 2**20
+"""Numbers of a tensor. Where it has more, the tensor that replaced it last is not kept."""
 Version = frozenset[tuple[int, bytes]]
 """Which of the tensors that a value depends on are replaced, and by what: (id, digest)."""
 
@@ -104,6 +108,7 @@ class IncrementalForward:
         self._read: Read = read_logits if judge is None else self.forward.measured_by(judge)
         self._cache = _ValueCache(budget)
         self._lock = threading.Lock()
+        self._last = LastResults()
         self._reads = {
             node: self.forward.program.reads(node) for node in self.forward.program.nodes
         }
@@ -134,8 +139,9 @@ class IncrementalForward:
         result = self.forward.program.result
         batches = self.forward.batches
         with self._lock:
-            new = self._new(replacements)
-            versions = self._versions(new)
+            different = self._different(replacements)
+            new = {name: tensor for name, (tensor, _) in different.items()}
+            versions = self._versions({name: text for name, (_, text) in different.items()})
             known = {batch: self._cache.get(batch, versions) for batch in batches}
             all_known = all(result in values for values in known.values())
             with worker_pool(1 if all_known else self.forward.workers) as threads:
@@ -148,16 +154,31 @@ class IncrementalForward:
                 self._cache.put(batch, values, versions)
             return [values[result] for values in computed]
 
-    def _new(self, replacements: Replacements) -> Replacements:
-        own = {name: self.forward.program.tensor(name) for name in replacements}
-        fits = {name: fitting(replacements[name], old, name) for name, old in own.items()}
-        return {name: tensor for name, tensor in fits.items() if not torch.equal(tensor, own[name])}
+    def _different(self, replacements: Replacements) -> dict[str, tuple[Tensor, bytes]]:
+        """The replacements that differ from the model's tensors, each with its digest.
 
-    def _versions(self, new: Replacements) -> dict[Node, Version]:
-        """The version of each node's value."""
-        digests = {
-            id(self.forward.program.tensor(name)): digest(tensor) for name, tensor in new.items()
-        }
+        A small one that is the same object as before is not read again.
+        """
+        different = {}
+        for name, tensor in replacements.items():
+            read = partial(self._read_tensor, name, tensor)
+            if tensor.numel() > LARGE or tensor.is_inference():  # has no number of its changes
+                made = read()
+            else:
+                made = self._last.get(name, (tensor, tensor._version), read)
+            if made is not None:
+                different[name] = made
+        return different
+
+    def _read_tensor(self, name: str, tensor: Tensor) -> tuple[Tensor, bytes] | None:
+        """The tensor in the form of the model's own, and its digest; None where both are equal."""
+        own = self.forward.program.tensor(name)
+        fit = fitting(tensor, own, name)
+        return None if torch.equal(fit, own) else (fit, digest(fit))
+
+    def _versions(self, replaced: Mapping[str, bytes]) -> dict[Node, Version]:
+        """The version of each node's value. replaced: the digests of the replaced tensors."""
+        digests = {id(self.forward.program.tensor(name)): text for name, text in replaced.items()}
         versions: dict[Node, Version] = {}
         for node, read in self._reads.items():
             own = frozenset((key, digests[key]) for key in read if key in digests)

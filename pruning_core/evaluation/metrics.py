@@ -26,15 +26,17 @@ def measure(
     counts, which are None without it. Raises PruningError as `checked_masks`.
     """
     checked = checked_masks(masks, layers)
-    first = _first_names(model)
+    every = list(model.named_parameters(remove_duplicate=False))
+    first = _first_names(every)
+    parameters = {name: parameter for name, parameter in every if first[name] == name}
     by_name = {layer.name: layer for layer in layers}
     own = {first[name]: stored(mask, by_name[name]) for name, mask in checked.items()}
     others = checked_parameter_masks(dependent or {}, model)
     removed = _combined(own, {first[name]: mask for name, mask in others.items()})
-    nonzeros = _nonzeros(model, removed)
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    nonzeros = _nonzeros(parameters, removed)
+    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     thinned = None if dead is None else _combined(removed, dead)
-    tensors = (*model.parameters(), *model.buffers())
+    tensors = (*parameters.values(), *model.buffers())
     return Report(
         parameters=sum(sizes.values()),
         nonzeros=sum(nonzeros.values()),
@@ -44,22 +46,23 @@ def measure(
         sparsity_masked=_sparsity(own, nonzeros, sizes),
         sparsity_model=_sparsity(sizes, nonzeros, sizes),
         kept={layer.name: _kept(layer, checked) for layer in layers},
-        thinned_nonzeros=None if thinned is None else sum(_nonzeros(model, thinned).values()),
+        thinned_nonzeros=None if thinned is None else sum(_nonzeros(parameters, thinned).values()),
         thinned_macs=None if thinned is None else _macs(layers, thinned, first),
     )
 
 
-def _first_names(model: nn.Module) -> dict[str, str]:
+def _first_names(every: Iterable[tuple[str, nn.Parameter]]) -> dict[str, str]:
     """The name of every parameter -> the first name of the same parameter."""
-    first = {id(parameter): name for name, parameter in model.named_parameters()}
-    every = model.named_parameters(remove_duplicate=False)
-    return {name: first[id(parameter)] for name, parameter in every}
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(parameter), name) for name, parameter in every}
 
 
-def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
-    """Nonzero values per parameter, tied ones once. What a mask removes counts as zero."""
+def _nonzeros(
+    parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]
+) -> dict[str, int]:
+    """Nonzero values per parameter. What a mask removes counts as zero."""
     counts = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         values = parameter.detach() != 0
         if name in masks:
             values = values & masks[name].to(values.device)
