@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+LARGE = 2**20
+"""Numbers of a tensor. The last results of larger tensors are not kept: they take much memory."""
 Result = TypeVar("Result")
 
 

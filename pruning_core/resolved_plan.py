@@ -13,7 +13,7 @@ from pruning_core.criteria import Criterion, refusal, scores_by_part
 from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
-from pruning_core.last_results import LastResults
+from pruning_core.last_results import LARGE, LastResults
 from pruning_core.masks import (
     apply_hand_edits,
     apply_masks,
@@ -62,9 +62,6 @@ from pruning_core.types import (
 )
 from pruning_core.workspaces import Workspace, calibration
 from pruning_core.zoo import reinitialise
-
-LARGE = 2**20
-"""Weights of a layer. Where it has more, its last masked tensor is not kept."""
 
 
 @dataclass(frozen=True, eq=False)

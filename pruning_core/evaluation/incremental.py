@@ -26,13 +26,11 @@ from pruning_core.evaluation.forward import (
     read_logits,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
-from pruning_core.last_results import LastResults
+from pruning_core.last_results import LARGE, LastResults
 from pruning_core.model.graph import Values, fitting
 from pruning_core.model.model_io import raw_bytes, sample_range
 from pruning_core.types import Evaluation, Split
 
-LARGE = 2**20
-"""Numbers of a tensor. Where it has more, the tensor that replaced it last is not kept."""
 Version = frozenset[tuple[int, bytes]]
 """Which of the tensors that a value depends on are replaced, and by what: (id, digest)."""
 
