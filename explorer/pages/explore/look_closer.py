@@ -54,24 +54,33 @@ if (choice) {
   const page = choice.closest('[data-testid=stMainBlockContainer]')
   const above = [...page.querySelectorAll('.st-key-network_map, .st-key-lab')]
   let acted = false
+  const act = () => {
+    acted = true
+    delete page.dataset.leads
+  }
   for (const input of ['wheel', 'touchstart', 'pointerdown', 'keydown'])
-    addEventListener(input, () => { acted = true }, { once: true, capture: true })
+    addEventListener(input, act, { once: true, capture: true })
   const drawn = each => [...each.querySelectorAll('[data-worded]')].some(
     host => host.shadowRoot?.querySelector('[data-drawn]'))
+  const late = () => [...page.querySelectorAll('[data-testid=stSkeleton]')].some(
+    each => each.compareDocumentPosition(choice) & Node.DOCUMENT_POSITION_FOLLOWING)
   const lead = (_, observer) => acted ? observer.disconnect() : choice.scrollIntoView()
   const begin = () => {
     if (acted || !choice.isConnected) return
-    if (!above.every(drawn)) requestAnimationFrame(begin)
+    if (late() || !above.every(drawn)) requestAnimationFrame(begin)
     else new ResizeObserver(lead).observe(page)
   }
   choice.style.scrollMarginTop = '5rem'
+  page.dataset.leads = ''
   begin()
 }
 </script>"""
-"""A link to a view leads to it, when what is above is drawn: it is far below the first screen. It
-stays there while the page grows, until the user does something."""
+"""A link to a view leads to it: it is far below the first screen. First all that is above is drawn,
+map and lab too, and no grey box stands for it: its growth would move the view. The page stays at
+the view while it grows, until the user does something."""
 DRAWN = '<i class="pe-closer-drawn" hidden></i>'
-"""Stands after the view. Until then, page.css hides what follows on the page, which would move."""
+"""Stands after the view. Until then, page.css hides what follows on the page, which would move. The
+same while a grey box stands in the view that a link leads to."""
 
 
 @part("look_closer", parallel=True)
