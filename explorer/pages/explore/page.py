@@ -25,6 +25,7 @@ from explorer.session.kept import keep_button, keep_button_changes
 from explorer.session.kernel_threads import beside
 from explorer.session.notices import plain, show_errors
 from explorer.session.page_body import Body, is_alone, page_body, part
+from explorer.session.sent_together import sent_together
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, title, value_text
@@ -180,10 +181,11 @@ def _top(plan: Plan, space: Workspace) -> Measured:
 
 def _show_measured(places: Measured, plan: Plan, space: Workspace, now: Evaluation) -> None:
     pruned = bool(cache.prunable(plan, space)[0])
-    _accuracy(places.value, plan, space, now, pruned=pruned)
-    if places.image is not None:
-        with places.image:
-            answers(plan, space, now)
+    with sent_together():
+        _accuracy(places.value, plan, space, now, pruned=pruned)
+        if places.image is not None:
+            with places.image:
+                answers(plan, space, now)
     if pruned and places.repaired is not None:
         repaired_caption(places.repaired, plan, space)
 
