@@ -35,8 +35,8 @@ addEventListener("load", () =>
   document.head.append(document.getElementById("other-pages")?.content ?? ""),
 )
 
-// A page that is opened from another one begins at its top. Where the browser is busy, it takes the
-// other one's place at once, and would be shown from where that one was scrolled to.
+// A page that is opened from another one begins at its top. In a busy browser the new page takes
+// the place of the old one at once, and would keep its scroll position.
 const PAGE = "[data-testid=stMain] [class*=st-key-page_]"
 let shownPage
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 
@@ -340,8 +341,9 @@ A new granularity: one entry here.
 """
 
 
+@lru_cache(maxsize=64)
 def granularity(name: str) -> Granularity:
-    """The granularity of that name; N:M and block:PxQ with any sizes.
+    """The granularity of that name; N:M and block:PxQ with any sizes. One object for each name.
 
     Raises PruningError for an unknown name.
     """

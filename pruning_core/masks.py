@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
-from pruning_core.last_results import LastResults
+from pruning_core.last_results import LARGE, LastResults
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import copy_model
 from pruning_core.model.precision import HALVES
@@ -221,18 +221,20 @@ def select(
     """Masks that remove the round(ratio x groups) lowest groups of every scope. True = keep, OIHW.
 
     A layer without a ratio gets no mask. At least one group of every scope is kept unless
-    `allow_collapse`. last: gives the masks of layers whose scores and counts have not changed.
+    `allow_collapse`. last: gives the masks of layers whose scores and counts have not changed;
+    large ones are computed again.
     Raises PruningError for a ratio outside [0, 1], and for a layer that g does not support.
     """
     known = {layer.name: layer for layer in layers}
     masks = {}
-    kept = last or LastResults()
     for name, ratio in ratios.items():
         if name not in groups:
             raise PruningError(f"There is no layer '{name}' that can be pruned by {g.label}.")
         count = n_removed(g, ratio, groups[name].shape[1], allow_collapse=allow_collapse)
         sources = (groups[name], g, known[name], count)
-        masks[name] = kept.get(("mask", name), sources, partial(_mask, *sources))
+        mask = partial(_mask, *sources)
+        small = last is not None and groups[name].numel() <= LARGE
+        masks[name] = last.get(("mask", name), sources, mask) if last and small else mask()
     return masks
 
 

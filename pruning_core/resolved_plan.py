@@ -228,7 +228,7 @@ class ResolvedPlan:
             self.granularity,
             ratios,
             allow_collapse=self.allow_collapse,
-            last=last,
+            last=None if self.start else last,  # a start makes new scores at each call
         )
         return self.with_hand_edits(groups, masks)
 
@@ -328,8 +328,8 @@ class ResolvedPlan:
     def pruned_tensors(self, masks: Masks, last: LastResults | None = None) -> dict[str, Tensor]:
         """The tensors of `pruned_copy(masks)` by name; without a repair only the masked ones.
 
-        last: gives the tensors of layers whose masks are the same objects as before, but for large
-        ones.
+        last: gives the tensors of layers whose masks are the same objects as before, where no whole
+        outputs are removed. Large ones are computed again.
         """
         if self.repairing:
             return tensors_of(self.pruned_copy(masks))

@@ -49,7 +49,7 @@ from pruning_core.repairs import BN, NONE
 from pruning_core.studies import fingerprint as _fingerprint
 from pruning_core.training.batch_norm import BatchNorms
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
-from pruning_core.workspaces import Workspace, open_workspace, version_of
+from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
 
 Parameters = ParamSpec("Parameters")
@@ -188,16 +188,14 @@ def _workspaces() -> WorkspaceCache[Workspace]:
 def workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
     """The trained base model with its data and layers. progress: called during a download.
 
-    It is opened again where the user has changed its settings or its weights.
     Raises PruningError or DataMissing.
     """
-    key = (model, dataset, version_of(model))
-    return _workspaces().get(key, lambda: open_workspace(model, dataset, progress))
+    return _workspaces().get((model, dataset), lambda: open_workspace(model, dataset, progress))
 
 
 def is_open(model: str, dataset: str) -> bool:
     """Does `workspace` return at once, because the network and its data are open?"""
-    return _workspaces().has((model, dataset, version_of(model)))
+    return _workspaces().has((model, dataset))
 
 
 def retry_missing() -> None:
@@ -247,7 +245,10 @@ def requested_by_hand(plan: Plan, space: Workspace) -> float | None:
 
 @cached(lambda plan, space: (plan.model, plan.dataset, plan.norms), 4)
 def _last_results(plan: Plan, space: Workspace) -> LastResults:
-    """A new plan most often differs from the last one in one layer."""
+    """The last masks and masked tensors of this network.
+
+    A new plan most often differs from the last one in one layer.
+    """
     return LastResults()
 
 

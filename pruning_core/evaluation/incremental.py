@@ -78,10 +78,11 @@ class IncrementalForward:
     it, and a change back is looked up.
 
     budget: most bytes in the cache; one state takes at most half of it. Where a state needs more,
-    the last layers are cached. Values least recently used are removed first. The model is read and
-    never changed. One thread at a time computes; others are blocked meanwhile. traced: False where
-    the model is computed in full, as in `PartialForward`; then only whole results are looked up;
-    reason: why. judge: of the data set; with it only what it measures is kept of the outputs.
+    the last layers are cached. Values least recently used are removed first. The last replacements
+    are kept too, outside of the budget, but for large ones. The model is read and never changed.
+    One thread at a time computes; others are blocked meanwhile. traced: False where the model is
+    computed in full, as in `PartialForward`; then only whole results are looked up; reason: why.
+    judge: of the data set; with it only what it measures is kept of the outputs.
     Raises PruningError for a split without images.
     """
 
@@ -127,8 +128,10 @@ class IncrementalForward:
     def evaluation(self, replacements: Replacements) -> Evaluation:
         """The judge's evaluation, with tensors of the model replaced.
 
-        A replacement that equals the model's own tensor is ignored. Raises PruningError for a name
-        that the model does not have, and for a tensor of another shape or type.
+        A replacement that equals the model's own tensor is ignored. Do not change one in place by
+        its `.data` or by NumPy and give it again: torch does not count such a change, and the
+        tensor is not read again. Raises PruningError for a name that the model does not have, and
+        for a tensor of another shape or type.
         """
         return (self._judge or Judge()).summarise(self._batches(replacements))
 
@@ -160,7 +163,7 @@ class IncrementalForward:
         different = {}
         for name, tensor in replacements.items():
             read = partial(self._read_tensor, name, tensor)
-            if tensor.numel() > LARGE or tensor.is_inference():  # has no number of its changes
+            if tensor.numel() > LARGE or tensor.is_inference():  # does not count its changes
                 made = read()
             else:
                 made = self._last.get(name, (tensor, tensor._version), read)

@@ -26,9 +26,9 @@ def measure(
     counts, which are None without it. Raises PruningError as `checked_masks`.
     """
     checked = checked_masks(masks, layers)
-    every = list(model.named_parameters(remove_duplicate=False))
-    first = _first_names(every)
-    parameters = {name: parameter for name, parameter in every if first[name] == name}
+    named = list(model.named_parameters(remove_duplicate=False))
+    first = _first_names(named)
+    parameters = {name: parameter for name, parameter in named if first[name] == name}
     by_name = {layer.name: layer for layer in layers}
     own = {first[name]: stored(mask, by_name[name]) for name, mask in checked.items()}
     others = checked_parameter_masks(dependent or {}, model)
@@ -51,10 +51,10 @@ def measure(
     )
 
 
-def _first_names(every: Iterable[tuple[str, nn.Parameter]]) -> dict[str, str]:
+def _first_names(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, str]:
     """The name of every parameter -> the first name of the same parameter."""
     first: dict[int, str] = {}
-    return {name: first.setdefault(id(parameter), name) for name, parameter in every}
+    return {name: first.setdefault(id(parameter), name) for name, parameter in named}
 
 
 def _nonzeros(

@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,12 +72,7 @@ class Entry:
             source=f"[{self.name}] in {self.file}",
             data_label=f"Data of {self.label or self.name}",
             data_help=f"The data is {data}.",
-            version=repr((self, [_written(file) for file in self.weight_files()])),
         )
-
-    def weight_files(self) -> list[Path]:
-        """The files of the trained weights, as far as the settings name them."""
-        return [] if self.weights is None else [self.weights]
 
     def open(self) -> Workspace:
         """Builds the network, loads its weights, reads its data.
@@ -169,14 +163,6 @@ class Entry:
             splits={name: text for name, text in splits.items() if name in SPLITS},
             batch=splits.get("batch", ""),
         )
-
-
-def _written(file: Path) -> tuple[int, int] | None:
-    """When a file was written, in nanoseconds, and its bytes; None where it cannot be read."""
-    with suppress(OSError):
-        state = file.stat()
-        return state.st_mtime_ns, state.st_size
-    return None
 
 
 def _stated(arguments: Mapping[str, Any]) -> str:

@@ -38,10 +38,6 @@ class HuggingFaceEntry(Entry):
             data_help=f"The data is in {self.data}.",
         )
 
-    def weight_files(self) -> list[Path]:
-        """The files in the folder."""
-        return sorted(Path(self.model.removeprefix(PREFIX)).glob("*"))
-
     def open(self) -> Workspace:
         """Loads the network and reads the data. Raises PruningError where that is not possible."""
         where = f"[{self.name}] in {self.file}"

@@ -11,8 +11,7 @@ class Subject:
     """A network with its data that `open_workspace(name, dataset)` opens.
 
     name: what a plan calls it (`Plan.model`); dataset: what a plan calls its data (`Plan.dataset`);
-    open: opens both; label, help, source: texts for people; data_help: where the data is from;
-    version: another text where the settings or the files of the weights have changed.
+    open: opens both; label, help, source: texts for people; data_help: where the data is from.
     """
 
     name: str
@@ -23,4 +22,3 @@ class Subject:
     source: str
     data_label: str
     data_help: str
-    version: str

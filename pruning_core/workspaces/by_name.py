@@ -36,16 +36,6 @@ def open_workspace(model: str, dataset: str, progress: Progress | None = None) -
     return Workspace(network, data, layers, unprunable_parameters(network, layers))
 
 
-def version_of(model: str) -> str:
-    """Another text where the name of a network now stands for another one.
-
-    So it is where a user changes the settings of a subject or writes its weights again. A network
-    of the zoo and an upload stay the same under their names.
-    """
-    subject = subjects().get(model)
-    return "" if subject is None else subject.version
-
-
 def open_in_worker(model: str, dataset: str) -> Workspace:
     """`open_workspace` in a process that another one has started, maybe on another machine.
 

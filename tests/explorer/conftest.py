@@ -1,5 +1,6 @@
 """Fixtures that open a page with the side bar, without the jobs of other tests."""
 
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,9 @@ from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
 from explorer.jobs.work import Work
 from explorer.session import cache, page_body
+from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core.studies import fingerprint
+from pruning_core.subjects import VARIABLE
 from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run, text
 
@@ -106,6 +109,21 @@ def _wait_for_the_script_without_polling() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_script_runner, "require_widgets_deltas", wait)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _open_networks_of_each_subject_file() -> Iterator[None]:
+    """Two test files may give different networks the same name. A server's names never change."""
+    get = WorkspaceCache.get
+    has = WorkspaceCache.has
+
+    def own(key: object) -> tuple[object, str | None]:
+        return key, os.environ.get(VARIABLE)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkspaceCache, "get", lambda self, key, make: get(self, own(key), make))
+        patch.setattr(WorkspaceCache, "has", lambda self, key: has(self, own(key)))
         yield
 
 

@@ -75,12 +75,12 @@ if (choice) {
   begin()
 }
 </script>"""
-"""A link to a view leads to it: it is far below the first screen. First all that is above is drawn,
-map and lab too, and no grey box stands for it: its growth would move the view. The page stays at
-the view while it grows, until the user does something."""
+"""A link to a view leads to it: it is far below the first screen. It waits until all above the view
+is drawn and no grey box is left there: a part that grows would move the view. The page stays at the
+view while it grows, until the user does something."""
 DRAWN = '<i class="pe-closer-drawn" hidden></i>'
-"""Stands after the view. Until then, page.css hides what follows on the page, which would move. The
-same while a grey box stands in the view that a link leads to."""
+"""Stands after the view. Until then, page.css hides what follows on the page, which would move. It
+is also hidden while a grey box stands in the view that a link leads to."""
 
 
 @part("look_closer", parallel=True)

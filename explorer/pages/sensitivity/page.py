@@ -79,12 +79,10 @@ def render(plan: Plan, space: Workspace) -> None:
     active = bool(known) and known[0].active
     live = st.fragment(_live, run_every=REFRESH_SECONDS if active else None)
     if known:  # the result is first, and drawn first: the form below it would move
-        with st.container():
-            live(plan, space, active)
+        live(plan, space, active)
     scan_form(plan, space, prunable, known)
     if not known:
-        with st.container():
-            live(plan, space, active)
+        live(plan, space, active)
     scan = newest_with_results()
     if scan is None or active:
         return

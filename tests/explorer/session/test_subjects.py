@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
-from explorer.session import cache
 from explorer.session.url import read
-from pruning_core.subjects import VARIABLE, subject_files
+from pruning_core.subjects import subject_files
 from pruning_core.workspaces import known_datasets, known_models
 from tests.explorer.driven import by_key, run, text
 from tests.third_party import write_package
@@ -69,31 +66,6 @@ def test_an_address_only_selects_among_names(file: Path) -> None:
         plan, sentences = read({"model": name}, known)
         assert plan.model == "resnet20"
         assert len(sentences) == 1
-
-
-def test_changed_weights_and_settings_are_read_while_the_server_runs(
-    open_view: Callable[..., AppTest], file: Path, tmp_path: Path
-) -> None:
-    """The page shows the network that the name stands for now, with nothing kept of before."""
-    weights = file.parent / "pictures.safetensors"
-    at = open_view("explore", **NAMES, sparsity="0")
-    before = at.metric[0].value
-    trained = load_file(weights)
-    assert cache.is_open(**NAMES)
-    save_file({name: torch.zeros_like(value) for name, value in trained.items()}, weights)
-    assert not cache.is_open(**NAMES)
-    run(at)
-    assert at.metric[0].value != before
-    assert "33.3%" in at.metric[0].value  # all weights are 0: the first of three classes
-    other = tmp_path / "other.toml"
-    save_file(trained, tmp_path / "trained.safetensors")
-    lines = file.read_text(encoding="utf-8").split("[", 2)
-    other.write_text(f"[{lines[1]}".replace("pictures.safetensors", "trained.safetensors"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(other))
-        run(at)
-    assert at.metric[0].value == before
-    save_file(trained, weights)
 
 
 def test_a_file_that_breaks_while_the_server_runs_gives_a_warning(
