@@ -12,7 +12,9 @@ def sent_together() -> Iterator[None]:
     """A context whose elements are sent at its end.
 
     The browser draws the page again for whatever has come meanwhile: 15 to 20 ms each time. So
-    elements that are drawn quickly one after the other are best sent together.
+    elements that are drawn quickly one after the other are best sent together. Use it only where no
+    parallel part is drawn: its thread shares the script's context, so the order of what both send
+    could change.
     """
     context = get_script_run_ctx()
     if context is None:

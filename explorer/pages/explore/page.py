@@ -1,6 +1,7 @@
 """The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import streamlit as st
@@ -181,7 +182,8 @@ def _top(plan: Plan, space: Workspace) -> Measured:
 
 def _show_measured(places: Measured, plan: Plan, space: Workspace, now: Evaluation) -> None:
     pruned = bool(cache.prunable(plan, space)[0])
-    with sent_together():
+    # In a run of the whole page, the thread of "Look closer" sends elements meanwhile.
+    with sent_together() if is_alone() else nullcontext():
         _accuracy(places.value, plan, space, now, pruned=pruned)
         if places.image is not None:
             with places.image:
