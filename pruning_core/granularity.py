@@ -199,6 +199,7 @@ HARDWARE = "Mishra et al. 2021, arXiv:2104.08378"
 ANY_PATTERN = "Zhou et al. 2021, arXiv:2102.04010"
 
 
+@lru_cache(maxsize=64)
 def n_of_m(n: int, m: int) -> Granularity:
     """N:M sparsity: in every run of M weights along the input channels, N are kept.
 
@@ -222,6 +223,7 @@ def n_of_m(n: int, m: int) -> Granularity:
     )
 
 
+@lru_cache(maxsize=64)
 def block(p: int, q: int) -> Granularity:
     """Blocks of p filters x q channels, with whole kernels.
 
@@ -341,9 +343,8 @@ A new granularity: one entry here.
 """
 
 
-@lru_cache(maxsize=64)
 def granularity(name: str) -> Granularity:
-    """The granularity of that name; N:M and block:PxQ with any sizes. One object for each name.
+    """The granularity of that name; N:M and block:PxQ with any sizes.
 
     Raises PruningError for an unknown name.
     """

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 LARGE = 2**20
-"""Numbers of a tensor. The last results of larger tensors are not kept: they take much memory."""
+"""The most numbers of a tensor whose last result is kept: larger ones take much memory."""
 Result = TypeVar("Result")
 
 
@@ -19,16 +19,23 @@ class LastResults:
         self._known: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
 
     def get(
-        self, name: Hashable, sources: tuple[object, ...], compute: Callable[[], Result]
+        self,
+        name: Hashable,
+        sources: tuple[object, ...],
+        compute: Callable[[], Result],
+        numbers: int = 1,
     ) -> Result:
         """`compute()`, or the last result under that name where its sources were the same.
 
         Sources are the same where they are the same objects, or equal whole numbers.
+        numbers: in the tensor that is computed; above `LARGE` it is computed at each call.
 
         >>> last = LastResults()
         >>> last.get("square", (3,), lambda: 9), last.get("square", (3,), lambda: 0)
         (9, 9)
         """
+        if numbers > LARGE:
+            return compute()
         known = self._known.get(name)
         if known is not None and _same(known[0], sources):
             result: Result = known[1]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
-from pruning_core.last_results import LARGE, LastResults
+from pruning_core.last_results import LastResults
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import copy_model
 from pruning_core.model.precision import HALVES
@@ -226,6 +226,7 @@ def select(
     Raises PruningError for a ratio outside [0, 1], and for a layer that g does not support.
     """
     known = {layer.name: layer for layer in layers}
+    results = last or LastResults()
     masks = {}
     for name, ratio in ratios.items():
         if name not in groups:
@@ -233,8 +234,7 @@ def select(
         count = n_removed(g, ratio, groups[name].shape[1], allow_collapse=allow_collapse)
         sources = (groups[name], g, known[name], count)
         mask = partial(_mask, *sources)
-        small = last is not None and groups[name].numel() <= LARGE
-        masks[name] = last.get(("mask", name), sources, mask) if last and small else mask()
+        masks[name] = results.get(("mask", name), sources, mask, groups[name].numel())
     return masks
 
 

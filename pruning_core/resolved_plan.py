@@ -13,7 +13,7 @@ from pruning_core.criteria import Criterion, refusal, scores_by_part
 from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
-from pruning_core.last_results import LARGE, LastResults
+from pruning_core.last_results import LastResults
 from pruning_core.masks import (
     apply_hand_edits,
     apply_masks,
@@ -339,8 +339,7 @@ class ResolvedPlan:
         tensors: dict[str, Tensor] = {}
         for name, mask in masks.items():
             masked = partial(masked_tensors, self.space.model, {name: mask}, self.space.layers)
-            small = mask.numel() <= LARGE
-            tensors |= last.get(("tensors", name), (mask,), masked) if small else masked()
+            tensors |= last.get(("tensors", name), (mask,), masked, mask.numel())
         return tensors
 
     def repaired_copy(self, masks: Masks, model: nn.Module) -> nn.Module:

@@ -26,7 +26,7 @@ from pruning_core.evaluation.forward import (
     read_logits,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
-from pruning_core.last_results import LARGE, LastResults
+from pruning_core.last_results import LastResults
 from pruning_core.model.graph import Values, fitting
 from pruning_core.model.model_io import raw_bytes, sample_range
 from pruning_core.types import Evaluation, Split
@@ -163,10 +163,10 @@ class IncrementalForward:
         different = {}
         for name, tensor in replacements.items():
             read = partial(self._read_tensor, name, tensor)
-            if tensor.numel() > LARGE or tensor.is_inference():  # does not count its changes
+            if tensor.is_inference():  # does not count its changes
                 made = read()
             else:
-                made = self._last.get(name, (tensor, tensor._version), read)
+                made = self._last.get(name, (tensor, tensor._version), read, tensor.numel())
             if made is not None:
                 different[name] = made
         return different

@@ -8,7 +8,8 @@ import torch
 from pruning_core import open_workspace
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
-from pruning_core.last_results import LastResults
+from pruning_core.granularity import granularity
+from pruning_core.last_results import LARGE, LastResults
 from pruning_core.pipeline import group_scores_of
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
@@ -30,6 +31,19 @@ def test_a_result_is_computed_again_where_a_source_is_another_one() -> None:
     assert result("b", first) == 5
     assert result("a", first) == 4
     assert result("a", True) != result("a", 1)
+
+
+def test_results_of_large_tensors_are_computed_at_each_call() -> None:
+    last = LastResults()
+    numbers = count()
+    assert [last.get("a", (), lambda: next(numbers), LARGE) for _ in range(2)] == [0, 0]
+    assert [last.get("b", (), lambda: next(numbers), LARGE + 1) for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["3:5", "block:2x3", "kernel"])
+def test_a_granularity_is_one_object_for_each_name(name: str) -> None:
+    """A mask is given again for the same one only."""
+    assert granularity(name) is granularity(name)
 
 
 @pytest.fixture(scope="module")
