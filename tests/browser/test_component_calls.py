@@ -1,7 +1,8 @@
 """The components' functions, called in every order that Streamlit calls them.
 
 While a module loads, Streamlit can call a component for new data and only then the cleanup of the
-call before. That cleanup took the layer from the page, and the lab stayed empty.
+call before. That cleanup took the layer from the page, and the lab stayed empty. The calls that
+wait for a module come in any order: the map stayed another network's.
 """
 
 import base64
@@ -15,7 +16,9 @@ from explorer.components import net_map
 from explorer.components.mask_lab import lab_view, source
 from explorer.components.mask_lab.component import FOLDER
 from explorer.components.mask_lab.words import words
+from explorer.components.net_map.words import words as map_words
 from pruning_core.granularity import granularity
+from pruning_core.model.layer_graph import MapNode, NetworkMap
 from tests.core.toy import layer
 
 MODULES = {name: source(name) for name in ("feed", "window", "lab")} | {"map": net_map.source()}
@@ -25,7 +28,13 @@ IN_PAGE = """async modules => {
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }))
     globalThis.components[name] = (await import(url)).default
   }
-  globalThis.bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0))
+  globalThis.bytes = (text, number = 1) => {
+    const given = atob(text)
+    const bytes = new Uint8Array(8 + given.length)
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(number), true)
+    for (let n = 0; n < given.length; n++) bytes[8 + n] = given.charCodeAt(n)
+    return bytes
+  }
   globalThis.element = html => {
     const place = document.createElement("div")
     place.innerHTML = html ?? ""
@@ -54,6 +63,16 @@ def view_of(name: str) -> tuple[str, str]:
     return view.id, base64.b64encode(view.data).decode()
 
 
+def map_of(name: str) -> dict[str, object]:
+    """What the map of a network with one layer is called with, but for its number."""
+    each = layer((4, 3, 3, 3), name=name)
+    node = MapNode(name, "layer", "conv2d", "block", "", each.numel, 0, 0)
+    network = NetworkMap((node,), (), ())
+    view = net_map.map_view(network, (each,))
+    data = net_map.message(view, name, {name: 0.5}, None, "")
+    return data | {"words": map_words(), "key": "map"}
+
+
 def test_a_late_cleanup_keeps_the_layer_of_the_newer_call(page: Page) -> None:
     first = view_of("first")
     second = view_of("second")
@@ -61,8 +80,8 @@ def test_a_late_cleanup_keeps_the_layer_of_the_newer_call(page: Page) -> None:
         """([first, second]) => {
           const { feed } = globalThis.components
           const parentElement = globalThis.element()
-          const cleanFirst = feed({ data: globalThis.bytes(first), parentElement })
-          globalThis.cleanSecond = feed({ data: globalThis.bytes(second), parentElement })
+          const cleanFirst = feed({ data: globalThis.bytes(first, 1), parentElement })
+          globalThis.cleanSecond = feed({ data: globalThis.bytes(second, 2), parentElement })
           cleanFirst()
           return [...globalThis.pruningMaskLab.known.keys()]
         }""",
@@ -95,7 +114,7 @@ def test_a_window_asks_through_the_element_that_is_there(page: Page) -> None:
     asked = page.evaluate(
         """() => {
           const { window } = globalThis.components
-          const data = new TextEncoder().encode("0123456789abcdef")
+          const data = globalThis.bytes(btoa("0123456789abcdef"))
           const asked = []
           const brought = name => window({
             data,
@@ -113,6 +132,79 @@ def test_a_window_asks_through_the_element_that_is_there(page: Page) -> None:
     assert asked == [["new"], 0]
 
 
+def test_an_older_layer_that_comes_last_is_ignored(page: Page) -> None:
+    first = view_of("older")
+    second = view_of("newer")
+    known = page.evaluate(
+        """([first, second]) => {
+          const { feed } = globalThis.components
+          const parentElement = globalThis.element()
+          globalThis.cleanSecond = feed({ data: globalThis.bytes(second, 2), parentElement })
+          const cleanFirst = feed({ data: globalThis.bytes(first, 1), parentElement })
+          cleanFirst?.()
+          return [...globalThis.pruningMaskLab.known.keys()]
+        }""",
+        [first[1], second[1]],
+    )
+    assert known == [second[0]]
+    page.evaluate("() => globalThis.cleanSecond()")
+
+
+def test_an_older_window_that_comes_last_is_ignored(page: Page) -> None:
+    details = page.evaluate(
+        """() => {
+          const { window } = globalThis.components
+          const parentElement = globalThis.element()
+          const given = { parentElement, setStateValue() {} }
+          const brought = (name, number) =>
+            window({ ...given, data: globalThis.bytes(btoa(name), number) })
+          const cleanNew = brought("newer layer's id", 2)
+          brought("older layer's id", 1)?.()
+          const details = [...globalThis.pruningMaskLab.details.keys()]
+          cleanNew()
+          return details
+        }"""
+    )
+    assert details == ["newer layer's id"]
+
+
+def test_an_older_ratio_that_comes_last_is_ignored(page: Page) -> None:
+    name, data = view_of("lab in any order")
+    html = (FOLDER / "lab.html").read_text(encoding="utf-8")
+    shown = page.evaluate(
+        """([id, bytes, html, words]) => {
+          const { feed, lab } = globalThis.components
+          feed({ data: globalThis.bytes(bytes), parentElement: globalThis.element() })
+          const parentElement = globalThis.element(html)
+          const data = { key: "any", of: id, echo: null, show: "mask", edits: [], words }
+          const given = (number, ratio) =>
+            ({ data: { ...data, number, ratio }, parentElement, setStateValue() {} })
+          lab(given(2, 0.5))
+          lab(given(1, 0.25))?.()
+          return parentElement.querySelector(".asked").textContent
+        }""",
+        [name, data, html, words()],
+    )
+    assert shown == "50%"
+
+
+def test_an_older_network_that_comes_last_is_ignored(page: Page) -> None:
+    html = (net_map.FOLDER / "map.html").read_text(encoding="utf-8")
+    shown = page.evaluate(
+        """([older, newer, html]) => {
+          const { map } = globalThis.components
+          const parentElement = globalThis.element(html)
+          const given = (number, data) =>
+            ({ data: { ...data, number }, parentElement, setTriggerValue() {} })
+          map(given(2, newer))
+          map(given(1, older))?.()
+          return parentElement.querySelector(".net-map").map.network.layers.map(layer => layer.name)
+        }""",
+        [map_of("older.weight"), map_of("newer.weight"), html],
+    )
+    assert shown == ["newer.weight"]
+
+
 def test_a_late_cleanup_leaves_the_lab_alive(page: Page) -> None:
     name, data = view_of("lab")
     html = (FOLDER / "lab.html").read_text(encoding="utf-8")
@@ -121,9 +213,10 @@ def test_a_late_cleanup_leaves_the_lab_alive(page: Page) -> None:
           const { feed, lab } = globalThis.components
           const parentElement = globalThis.element(html)
           const data = { key: "k", of: id, echo: null, show: "mask", edits: [], words }
-          const given = ratio => ({ data: { ...data, ratio }, parentElement, setStateValue() {} })
-          const clean = lab(given(0.25))
-          lab(given(0.5))
+          const given = (number, ratio) =>
+            ({ data: { ...data, number, ratio }, parentElement, setStateValue() {} })
+          const clean = lab(given(1, 0.25))
+          lab(given(2, 0.5))
           clean()
           feed({ data: globalThis.bytes(bytes), parentElement: globalThis.element() })
           return parentElement.querySelector(".asked").textContent

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from explorer.components.data_numbers import data_number, numbered
 from explorer.components.mask_lab.view import LabView
 from explorer.components.mask_lab.window import LabDetail, LabWindow, Window
 from explorer.components.mask_lab.words import words
@@ -138,12 +139,15 @@ def _mount(
             on_report(_read(_last(key), view))
 
     with st.container(gap=None, key=f"{key}_place"):
-        _FEED(data=view.data, key=f"{key}_feed")
+        number = data_number(f"{key}_feed", view.id)
+        _FEED(data=numbered(number, view.data), key=f"{key}_feed")
         places = None
         if detail is not None:
             _window(view, detail, key)
             places = _places(view, detail, edits, key)
-        _LAB(data=data | {"places": places, "words": words()}, key=key, on_report_change=reported)
+        data |= {"places": places, "words": words()}
+        number = data_number(key, data)
+        _LAB(data=data | {"number": number}, key=key, on_report_change=reported)
 
 
 @st.fragment
@@ -155,8 +159,9 @@ def _window(view: LabView, detail: LabDetail, key: str) -> None:
     if window is not None and (sent is None or sent.window != window):
         sent = detail.window(window)
         state.store(f"{key}_held", (view.id, sent))
+    number = data_number(f"{key}_window", (view.id, sent and sent.window))
     _WINDOW(
-        data=view.id.encode() + (sent.data if sent else b""),
+        data=numbered(number, view.id.encode() + (sent.data if sent else b"")),
         key=f"{key}_window",
         on_want_change=_nothing,
     )

@@ -21,11 +21,13 @@ function hold(element, id) {
 }
 
 export default function ({ data, parentElement }) {
+  const [number, bytes] = numbered(data)
+  if (isOutdated(parentElement, number)) return
   const store = layers()
-  const [{ id }] = headOf(data)
+  const [{ id }] = headOf(bytes)
   hold(parentElement, id)
   if (!store.known.has(id)) {
-    store.known.set(id, decode(data))
+    store.known.set(id, decode(bytes))
     for (const wake of [...store.waiting]) wake()
   }
   return cleanupOf(parentElement, () => release(parentElement))

@@ -335,6 +335,7 @@ class Lab {
 
 export default function (component) {
   const { parentElement, data } = component
+  if (isOutdated(parentElement, data.number)) return
   if (!labs.has(parentElement)) labs.set(parentElement, new Lab(parentElement, data.key))
   const lab = labs.get(parentElement)
   lab.receive(component)

@@ -21,6 +21,12 @@ function halves(bits) {
   return numbers
 }
 
+// Bytes from Python -> their number and the data.
+function numbered(bytes) {
+  const number = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true)
+  return [Number(number), bytes.subarray(8)]
+}
+
 function headOf(bytes) {
   const end = 4 + new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
   return [JSON.parse(new TextDecoder().decode(bytes.subarray(4, end))), end]

@@ -11,13 +11,15 @@ function forget(element) {
 }
 
 export default function ({ data, parentElement, setStateValue }) {
-  const of = new TextDecoder().decode(data.subarray(0, 16))
+  const [number, given] = numbered(data)
+  if (isOutdated(parentElement, number)) return
+  const of = new TextDecoder().decode(given.subarray(0, 16))
   if (shown.get(parentElement) !== of) forget(parentElement)
   shown.set(parentElement, of)
   const place = detailOf(of)
   place.from = parentElement
   place.ask = at => setStateValue("want", { of, at })
-  const bytes = data.subarray(16)
+  const bytes = given.subarray(16)
   if (bytes.length && place.window?.id !== headOf(bytes)[0].id) {
     place.window = decode(bytes)
     for (const wake of [...place.waiting]) wake()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from explorer.components.data_numbers import data_number
 from explorer.components.net_map.view import MapView, map_view
 from explorer.components.net_map.words import words
 from explorer.session import state
@@ -73,9 +74,10 @@ def net_map(
         if (name := chosen_name(state.widget_value(key, None), view)) is not None:
             on_select(name)
 
-    seen = message(view, chosen, kept, sensitivity, cut_at, task, outputs)
+    data = message(view, chosen, kept, sensitivity, cut_at, task, outputs)
+    data |= {"words": words(), "key": key}
     _MAP(
-        data=seen | {"words": words(), "key": key},
+        data=data | {"number": data_number(key, data)},
         key=key,
         on_selected_change=selected,
     )

@@ -285,6 +285,7 @@ const MOVES = new Set(["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home"
 
 export default function (component) {
   const { parentElement, data } = component
+  if (isOutdated(parentElement, data.number)) return
   if (!maps.has(parentElement)) maps.set(parentElement, new NetMap(parentElement, data.key))
   const map = maps.get(parentElement)
   map.receive(component)

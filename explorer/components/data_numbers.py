@@ -1,0 +1,29 @@
+"""Numbers by which a component's script knows which data is newer.
+
+Streamlit calls the script's function once for each new data. Calls that wait until the script is
+loaded come in any order: Chromium keeps them in a set. Without a number, the page would go on
+showing what came last, which may be older.
+"""
+
+import time
+
+from explorer.session import state
+
+
+def data_number(key: str, content: object) -> int:
+    """The number of the content that the element with that key shows now.
+
+    It stays while the content is equal to that of the last call, and rises with every other one.
+    """
+    last, number = state.stored(f"{key}_number", (None, 0))
+    if number and content == last:
+        return number
+    # The time, so that it rises for an open page too whose session the server has lost.
+    number = max(number + 1, time.time_ns() // 1_000_000)
+    state.store(f"{key}_number", (content, number))
+    return number
+
+
+def numbered(number: int, data: bytes) -> bytes:
+    """Data of a component that receives bytes: the number in 8 bytes, then the data."""
+    return number.to_bytes(8, "little") + data
