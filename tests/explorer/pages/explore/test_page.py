@@ -52,7 +52,7 @@ def lab(at: AppTest) -> dict[str, Any]:
 
 def drawn(at: AppTest) -> dict[str, Any]:
     """The head of the layer that the mask lab draws."""
-    data = part(at, "pruning_mask_feed").bytes
+    data = part(at, "pruning_mask_feed").bytes[8:]  # after the data's number
     return json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
 
 
