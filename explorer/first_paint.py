@@ -31,7 +31,6 @@ ELEMENTS = (
     "Button",
     "ButtonGroup",
     "Checkbox",
-    "DataFrame",
     "Html",
     "ImageList",
     "Metric",

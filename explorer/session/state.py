@@ -272,18 +272,6 @@ def limit_widget(key: str, largest: int) -> None:
         set_widget(key, min(max(0, int(st.session_state[key])), largest))
 
 
-def set_selected_row(key: str, row: int) -> None:
-    """Selects a row of the table that is drawn next with this key."""
-    if selected_row(key) != row:
-        st.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
-
-
-def selected_row(key: str) -> int | None:
-    """The selected row of the table with that key, or None."""
-    rows = st.session_state[key]["selection"]["rows"] if key in st.session_state else []
-    return rows[0] if rows else None
-
-
 def set_selected_rows(key: str, rows: list[int]) -> None:
     """Selects these rows of the table that is drawn next with this key."""
     if selected_rows(key) != rows:

@@ -107,8 +107,8 @@ EXPLORE = {
     "lesson_title": "Shown above the page to everybody who opens the link. Up to 80 characters.",
     "lesson_task": "What to do with the controls. Up to 400 characters.",
     "lesson_question": "What to find out. Up to 300 characters.",
-    "layer": "The layer that is drawn below. You can also click a box of the network, or the "
-    "circle at the left of a row in the table.",
+    "layer": "The layer that is drawn below. You can also click a box of the network, or a row of "
+    "the table.",
     "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "
     "instead of the allocation.",
     "cut": "N:M defines the fraction by itself. Off: this layer stays dense.",

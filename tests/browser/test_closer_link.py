@@ -73,7 +73,7 @@ def test_a_link_to_a_view_leads_there_and_moves_nothing(
         page.locator(".st-key-network_map .net-map[data-drawn]").wait_for()
         assert page.evaluate(AT_REST) == 0
         assert asked
-    table = page.locator(".st-key-layer_table canvas").first
+    table = page.locator(".st-key-layer_table .layers[data-drawn]")
     expect(table).to_be_visible()
     settled(page)
     page.wait_for_function(AT_THE_TOP)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
-from explorer.components import net_map
+from explorer.components import layer_table, net_map
+from explorer.components.layer_table.words import words as table_words
 from explorer.components.mask_lab import lab_view, source
 from explorer.components.mask_lab.component import FOLDER
 from explorer.components.mask_lab.words import words
@@ -21,7 +22,10 @@ from pruning_core.granularity import granularity
 from pruning_core.model.layer_graph import MapNode, NetworkMap
 from tests.core.toy import layer
 
-MODULES = {name: source(name) for name in ("feed", "window", "lab")} | {"map": net_map.source()}
+MODULES = {name: source(name) for name in ("feed", "window", "lab")} | {
+    "map": net_map.source(),
+    "table": layer_table.source(),
+}
 IN_PAGE = """async modules => {
   globalThis.components = {}
   for (const [name, text] of Object.entries(modules)) {
@@ -201,6 +205,30 @@ def test_an_older_network_that_comes_last_is_ignored(page: Page) -> None:
           return parentElement.querySelector(".net-map").map.network.layers.map(layer => layer.name)
         }""",
         [map_of("older.weight"), map_of("newer.weight"), html],
+    )
+    assert shown == ["newer.weight"]
+
+
+def test_an_older_choice_that_comes_last_is_ignored(page: Page) -> None:
+    html = (layer_table.FOLDER / "table.html").read_text(encoding="utf-8")
+    data = {
+        "columns": [{"label": "Layer", "help": "", "number": False, "bar": False}],
+        "rows": [["older.weight"], ["newer.weight"]],
+        "label": "Layers",
+        "words": table_words(),
+        "key": "table",
+    }
+    shown = page.evaluate(
+        """([data, html]) => {
+          const { table } = globalThis.components
+          const parentElement = globalThis.element(html)
+          const given = (number, chosen) =>
+            ({ data: { ...data, number, chosen }, parentElement, setTriggerValue() {} })
+          table(given(2, "newer.weight"))
+          table(given(1, "older.weight"))?.()
+          return [...parentElement.querySelectorAll("input:checked")].map(each => each.value)
+        }""",
+        [data, html],
     )
     assert shown == ["newer.weight"]
 

@@ -4,7 +4,9 @@ table, the address and the next visitor.
 Each alone on a page: tests/browser/test_mask_lab*.py and test_network_map.py.
 """
 
+import csv
 import re
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
@@ -27,8 +29,6 @@ from tests.browser.conftest import USUAL, Console, OpenPage, change_address, set
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
 START = "?model=lenet5&granularity=kernel&layer=conv2.weight"
 OTHER = "?model=vit&granularity=head"
-ROW = 35
-"""The height of a row of a table, in pixels."""
 
 
 def a_release_moves_everything(page: Page) -> None:
@@ -172,25 +172,19 @@ def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
 
 
 def is_everywhere(page: Page, name: str) -> None:
-    """The map, the address and the panel speak of that layer, and the table as far as it has the
-    row on the screen.
-    """
+    """The map, the address, the panel and the table speak of that layer."""
     expect(map_box(page, name)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
     page.wait_for_url(f"**layer={name}**", timeout=USUAL)
     settled(page)
-    row = page.locator("[data-testid=stDataFrame]").first.locator("tr", has_text=name)
-    if row.count():
-        expect(row).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".layers input:checked")).to_have_value(name)
+    expect(page.locator(".layers .chosen")).to_have_attribute("data-name", name)
     expect(page.locator(".st-key-layer_choice").get_by_role("combobox")).to_have_value(name)
 
 
 def a_click_and_the_arrow_keys_choose_the_layer_everywhere(page: Page) -> None:
     map_box(page, "fc1.weight").click()
     is_everywhere(page, "fc1.weight")
-    expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text(
-        "fc1.weight"
-    )
     page.keyboard.press("ArrowRight")
     is_everywhere(page, "fc2.weight")
     expect(map_box(page, "fc1.weight").locator(".share")).to_have_text("20%")
@@ -200,17 +194,48 @@ def a_click_and_the_arrow_keys_choose_the_layer_everywhere(page: Page) -> None:
     )
 
 
-def only_the_circle_of_a_row_chooses_its_layer(page: Page) -> None:
-    """As the help of the layer's menu says."""
-    assert "the circle at the left of a row" in TEXTS["layer"]
-    table = page.get_by_test_id("stDataFrame").first
-    address = page.url
-    third = ROW * 2.5  # after the column's names and the first row
-    table.click(position={"x": 300, "y": third})
-    settled(page)
-    assert page.url == address
-    table.click(position={"x": 18, "y": third})
+def layer_names(page: Page) -> list[str]:
+    """The table's rows, from the first to the last."""
+    names: list[str] = page.locator(".layers tbody tr").evaluate_all(
+        "rows => rows.map(row => row.dataset.name)"
+    )
+    return names
+
+
+def a_row_of_the_table_chooses_its_layer(page: Page) -> None:
+    """By a click anywhere on it, as the help of the layer's menu says, and by the arrow keys."""
+    assert "a row of the table" in TEXTS["layer"]
+    row = page.locator(".layers tr", has_text="conv2.weight")
+    row.get_by_text("Convolution").click()
     is_everywhere(page, "conv2.weight")
+    expect(row.get_by_role("radio")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    is_everywhere(page, "fc1.weight")
+
+
+def the_table_is_sorted_by_a_column_and_saved(page: Page) -> None:
+    usual = layer_names(page)
+    column = page.get_by_role("columnheader", name="Weights", exact=True)
+    column.get_by_role("button").click()
+    expect(column).to_have_attribute("aria-sort", "ascending")
+    assert layer_names(page) == [
+        "conv1.weight",
+        "fc3.weight",
+        "conv2.weight",
+        "fc1.weight",
+        "fc2.weight",
+    ]
+    column.get_by_role("button").click()
+    expect(column).to_have_attribute("aria-sort", "descending")
+    assert layer_names(page)[0] == "fc2.weight"
+    column.get_by_role("button").click()
+    assert layer_names(page) == usual
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Layer"] for row in rows] == usual
+    assert [int(row["Weights"]) for row in rows] == [150, 2400, 7680, 10080, 840]
 
 
 def shares_follow_the_slider(page: Page) -> None:
@@ -253,7 +278,8 @@ def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     """On one page, one after the other."""
     page = keep_page("?model=lenet5&sparsity=0.8")
     a_click_and_the_arrow_keys_choose_the_layer_everywhere(page)
-    only_the_circle_of_a_row_chooses_its_layer(page)
+    a_row_of_the_table_chooses_its_layer(page)
+    the_table_is_sorted_by_a_column_and_saved(page)
     shares_follow_the_slider(page)
     a_choice_made_elsewhere_is_outlined_in_the_map(page)
     change_address(page, "?model=lenet5&layer=fc1.weight&granularity=4:8")

@@ -12,7 +12,7 @@ from explorer.pages.explore.folded import folded
 from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.image_panel import answers, has_images, image_chooser
 from explorer.pages.explore.layer_panel import layer_lab, layer_panel
-from explorer.pages.explore.layer_table import fixed_parameters, layer_table
+from explorer.pages.explore.layer_table import draw_layer_table, fixed_parameters
 from explorer.pages.explore.look_closer import look_closer
 from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.own_lesson import FORM as OWN_LESSON
@@ -159,7 +159,7 @@ def _panels(plan: Plan, space: Workspace, layer: DeltaGenerator, table: DeltaGen
     with layer, show_errors():
         layer_panel(plan, space)
     with table, show_errors():
-        layer_table(plan, space)
+        draw_layer_table(plan, space)
     if is_alone():
         _show_measured(places, plan, space, _measure(plan, space))
     return places

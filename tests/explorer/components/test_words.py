@@ -2,7 +2,8 @@
 
 import re
 
-from explorer.components import net_map
+from explorer.components import layer_table, net_map
+from explorer.components.layer_table.words import words as table_words
 from explorer.components.mask_lab import component, source
 from explorer.components.mask_lab.words import words as lab_words
 from explorer.components.net_map.words import words as map_words
@@ -11,6 +12,10 @@ from tests.cases import for_each
 LITERAL = r'(?:worded|pair)\("(\w+)"|data-words="(\w+)"'
 PARTS = {
     "lab": (source("lab") + (component.FOLDER / "lab.html").read_text("utf-8"), lab_words()),
+    "table": (
+        layer_table.source() + (layer_table.FOLDER / "table.html").read_text("utf-8"),
+        table_words(),
+    ),
     "map": (net_map.source() + (net_map.FOLDER / "map.html").read_text("utf-8"), map_words()),
 }
 

@@ -19,6 +19,7 @@ from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run, text, unfolded
+from tests.explorer.pages.explore.sent import layer_table, part, rows
 from tests.explorer.weights import weights_hash
 
 APP = Path(__file__).resolve().parents[4] / "explorer" / "script" / "visit.py"
@@ -36,13 +37,6 @@ def space() -> Workspace:
 
 def numbers(at: AppTest) -> dict[str, str]:
     return {metric.label.split(" · ")[0]: metric.value for metric in at.metric}
-
-
-def part(at: AppTest, name: str) -> Any:
-    """What is sent to a component of the page."""
-    return next(
-        each.proto for each in at.get("bidi_component") if each.proto.component_name.endswith(name)
-    )
 
 
 def lab(at: AppTest) -> dict[str, Any]:
@@ -63,10 +57,6 @@ def kept_share(at: AppTest) -> float:
         for part in re.findall(r"([\d,]+) of ([\d,]+) \(", str(at.table[0].value))[0]
     )
     return kept / total
-
-
-def rows(at: AppTest) -> dict[str, dict[str, Any]]:
-    return {row["Layer"]: row for row in at.dataframe[0].value.to_dict("records")}
 
 
 def test_the_real_app_starts_with_a_story() -> None:
@@ -171,7 +161,7 @@ def test_layer_choice_draws_that_layer_and_is_in_the_address() -> None:
     run(at)
     assert at.query_params["layer"] == "fc2.weight"
     assert (drawn(at)["name"], drawn(at)["shape"]) == ("fc2.weight", [84, 120, 1, 1])
-    assert at.session_state["layer_table"]["selection"]["rows"] == [3]
+    assert layer_table(at)["chosen"] == "fc2.weight"
 
 
 def test_a_layer_that_keeps_a_little_is_not_shown_as_gone() -> None:

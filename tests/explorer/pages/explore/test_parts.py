@@ -42,7 +42,7 @@ def shown(at: AppTest) -> dict[str, list[str]]:
         "markdown": [each.value for each in at.main.markdown],
         "table": [each.value.to_csv() for each in (*at.main.table, *at.main.dataframe)],
         "html": [each.value for each in htmls],
-        "component": [each.proto.json for each in at.main.get("bidi_component")],
+        "component": sorted(each.proto.json for each in at.main.get("bidi_component")),
         "button": [f"{each.label} {each.disabled}" for each in at.main.button],
     }
 
