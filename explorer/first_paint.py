@@ -37,7 +37,6 @@ ELEMENTS = (
     "NumberInput",
     "Selectbox",
     "Slider",
-    "Table",
 )
 """Streamlit's elements of the side bar and of Explore whose scripts are not part of its page."""
 PRELOAD = '<link rel="modulepreload" crossorigin fetchpriority="low" href="./{}">'

@@ -11,8 +11,8 @@ from tests.browser.app_page import no_traceback
 from tests.browser.audit import MOST_SHIFT, moved
 from tests.browser.conftest import Console, OpenPage, settled
 
-TABLE = "**/static/js/Table.*.js"
-"""The script of the table above the view. It is 250 pixels high, its grey box 40."""
+HTML = "**/static/js/Html.*.js"
+"""The script of the layer's panel above the view. It is 550 pixels high, its grey box 40."""
 AT_REST = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
   () => done(document.querySelector('[data-testid=stMain]').scrollTop))))"""
 
@@ -66,7 +66,7 @@ def test_a_link_to_a_view_leads_there_and_moves_nothing(
     open_page: OpenPage, profile: BrowserContext, console: Console
 ) -> None:
     """What is below waits for the view. What is above is drawn first: it moved the view by 0.21."""
-    with kept_back(profile, TABLE) as asked:
+    with kept_back(profile, HTML) as asked:
         page = open_page("?model=lenet5&layer=conv2.weight&closer=Filters", width=800)
         page.get_by_text("kernel by kernel").wait_for()
         page.locator(".st-key-lab .lab[data-drawn]").wait_for()

@@ -8,9 +8,9 @@ import streamlit as st
 from explorer.charts.score_bars import score_bars, score_bars_html
 from explorer.components.mask_lab import Edit, LabDetail, Result, lab_view, mask_lab
 from explorer.pages.explore.layer_facts import LayerFacts, layer_facts
+from explorer.pages.explore.layer_facts_html import facts_html
 from explorer.pages.explore.layer_table import layer_picker
 from explorer.session import cache, state
-from explorer.session.arrow_tables import show_pairs
 from explorer.session.page_body import change_and_draw
 from explorer.session.shown_layer import shown_layer
 from explorer.texts.formats import percent, shape
@@ -55,11 +55,9 @@ def layer_panel(plan: Plan, space: Workspace) -> None:
                 pattern=plan.granularity,
             )
         )
-    below = st.grid(2, min_column_width=320)
-    with below.cell():
-        _histogram(plan, facts, refusal)
-    with below.cell():
-        _numbers(facts)
+    st.markdown("**" + _("Which groups are removed") + "**", help=HELP["histogram"])
+    # One element: each costs the browser several milliseconds after a release.
+    st.html(facts_html(*_histogram(plan, facts, refusal), _rows(facts), layer.name))
 
 
 def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: bool) -> None:
@@ -177,14 +175,13 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
         )
 
 
-def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
-    st.markdown("**" + _("Which groups are removed") + "**", help=HELP["histogram"])
+def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> tuple[str, str]:
+    """The histogram of the group scores as HTML, if there are any, and the words below it."""
     if facts.group_scores is None or facts.group_kept is None:
-        st.caption(_("No scores: {reason}", reason=from_core(refusal or "")))
-        return
+        return "", _("No scores: {reason}", reason=from_core(refusal or ""))
     bars = score_bars(facts.group_scores, facts.group_kept, facts.threshold)
-    st.html(score_bars_html(bars, facts.layer.name))
-    st.caption(in_a_row(_histogram_words(plan, facts, facts.group_scores.shape)))
+    words = in_a_row(_histogram_words(plan, facts, facts.group_scores.shape))
+    return score_bars_html(bars, facts.layer.name), words
 
 
 def _histogram_words(plan: Plan, facts: LayerFacts, shape: tuple[int, ...]) -> Iterator[str]:
@@ -205,8 +202,8 @@ def _histogram_words(plan: Plan, facts: LayerFacts, shape: tuple[int, ...]) -> I
         yield _("Groups kept or removed by hand are exceptions.")
 
 
-def _numbers(facts: LayerFacts) -> None:
-    st.markdown("**" + _("In numbers") + "**")
+def _rows(facts: LayerFacts) -> dict[str, str]:
+    """The layer's counts and statistics: a name and its text."""
     layer = facts.layer
     kept = facts.weights_kept
     rows = {
@@ -226,5 +223,4 @@ def _numbers(facts: LayerFacts) -> None:
         rows[_("Group")] = n_("{n} weight", "{n} weights", size)
     if layer.bn:
         rows[_("Batch norm after it")] = layer.bn
-    alt = _("Counts and statistics of {layer}.", layer=layer.name)
-    show_pairs(rows | facts.statistics, alt)
+    return rows | facts.statistics

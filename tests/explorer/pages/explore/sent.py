@@ -24,3 +24,10 @@ def rows(at: AppTest) -> dict[str, dict[str, Any]]:
     names = [column["label"] for column in sent["columns"]]
     values = ([cell[0] if isinstance(cell, list) else cell for cell in row] for row in sent["rows"])
     return {row[0]: dict(zip(names, row, strict=True)) for row in values}
+
+
+def layer_html(at: AppTest) -> str:
+    """The histogram and the numbers of the layer that the page shows, as HTML."""
+    htmls: list[Any] = list(at.get("html"))
+    html: str = next(each.value for each in htmls if "pe-facts" in each.value)
+    return html

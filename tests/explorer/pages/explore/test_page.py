@@ -19,7 +19,7 @@ from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run, text, unfolded
-from tests.explorer.pages.explore.sent import layer_table, part, rows
+from tests.explorer.pages.explore.sent import layer_html, layer_table, part, rows
 from tests.explorer.weights import weights_hash
 
 APP = Path(__file__).resolve().parents[4] / "explorer" / "script" / "visit.py"
@@ -54,7 +54,7 @@ def kept_share(at: AppTest) -> float:
     """Kept weights of the layer, as its table of numbers says."""
     kept, total = (
         int(part.replace(",", ""))
-        for part in re.findall(r"([\d,]+) of ([\d,]+) \(", str(at.table[0].value))[0]
+        for part in re.findall(r"([\d,]+) of ([\d,]+) \(", layer_html(at))[0]
     )
     return kept / total
 
@@ -323,12 +323,11 @@ def test_another_network_takes_over_no_edits_and_gives_them_back() -> None:
 
 def test_kernel_groups_are_drawn_and_counted(space: Workspace) -> None:
     at = started(granularity="kernel", sparsity="0.25", layer="conv2.weight")
-    assert "72 of 96" in str(at.table[0].value)
+    assert "72 of 96" in layer_html(at)
     share = (150 + 2400) / sum(each.numel() for each in space.model.parameters())
     assert f"of the prunable weights, which are {share:.1%} of all" in text(at)
-    htmls: list[Any] = list(at.get("html"))
-    bars = next(each.value for each in htmls if "pe-scores" in each.value)
-    assert re.findall(">((?:removed|kept) [^<]+)<", bars) == ["removed (24)", "kept (72)"]
+    counts = re.findall(">((?:removed|kept) [^<]+)<", layer_html(at))
+    assert counts == ["removed (24)", "kept (72)"]
 
 
 def test_collapse_is_possible_only_when_asked_for() -> None:
