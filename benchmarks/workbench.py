@@ -2,9 +2,9 @@
 
 Run: python -m benchmarks.workbench [--before FOLDER] [--rounds 8]. FOLDER is a checkout of an older
 commit: `git worktree add FOLDER cf1c719`. ResNet-20 on Fashion-MNIST, 512 probe images, the real
-app in headless Chromium. Both versions are served side by side, and their moves alternate, each
-version first in every second round. The page that moves is in front, as a user's is: Chromium
-draws no frames of a page behind it, which then answers a fifth sooner.
+app in headless Chromium. Both versions are served side by side, and their moves alternate; the
+version that moves first changes from round to round. The page that moves is in front, as a user's
+is: Chromium draws no frames of a page behind it, which then answers a fifth sooner.
 Panels: from the release of the mask lab's slider to the last change of the page's main part
 without the line of the recalibrated accuracy. Repaired: to the last change of that line.
 The browser has a new profile on disk, as a user's has: from the third load on, it uses the code

@@ -38,7 +38,8 @@ ELEMENTS = (
     "Selectbox",
     "Slider",
 )
-"""Streamlit's elements of the side bar and of Explore whose scripts are not part of its page."""
+"""Streamlit's elements of the side bar and of Explore, as it opens, whose scripts are not part of
+Streamlit's page."""
 PRELOAD = '<link rel="modulepreload" crossorigin fetchpriority="low" href="./{}">'
 """As Streamlit's page links its own scripts."""
 

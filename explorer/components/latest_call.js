@@ -15,7 +15,7 @@ function cleanupOf(element, close) {
 const newest = new WeakMap()
 
 // Is this data older than what the element was called with before? Calls that wait until the module
-// is loaded come in any order. data_numbers.py gives the numbers; they rise.
+// is loaded can come in any order. data_numbers.py gives the numbers; they rise.
 function isOutdated(element, number) {
   if (number < newest.get(element)) return true
   newest.set(element, number)

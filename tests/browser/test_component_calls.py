@@ -7,6 +7,7 @@ wait for a module come in any order: the map stayed another network's.
 
 import base64
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -75,6 +76,71 @@ def map_of(name: str) -> dict[str, object]:
     view = net_map.map_view(network, (each,))
     data = net_map.message(view, name, {name: 0.5}, None, "")
     return data | {"words": map_words(), "key": "map"}
+
+
+TABLE_HTML = (layer_table.FOLDER / "table.html").read_text(encoding="utf-8")
+
+
+def table_of(*names: str) -> dict[str, object]:
+    """What the table of these layers is called with, but for its number and the chosen layer."""
+    columns = (layer_table.Column("Layer"), layer_table.Column("Weights", number=True))
+    return {
+        "columns": [asdict(column) for column in columns],
+        "rows": [[name, [9 - at, str(9 - at)]] for at, name in enumerate(names)],
+        "label": "Layers",
+        "words": table_words(),
+        "key": " ".join(names),
+    }
+
+
+def test_a_choice_that_is_taken_back_leaves_the_table_to_python(page: Page) -> None:
+    """Nothing is sent then, so Python's next choice is no answer to it."""
+    sent, shown = page.evaluate(
+        """async ([data, html]) => {
+          const { table } = globalThis.components
+          const parentElement = globalThis.element(html)
+          const sent = []
+          const call = (number, chosen) => table({
+            data: { ...data, number, chosen },
+            parentElement,
+            setTriggerValue: (_name, layer) => sent.push(layer),
+          })
+          call(1, "a")
+          const own = parentElement.querySelector(".layers").table
+          own.pause = 10
+          own.choose("b")
+          own.choose("a")
+          await new Promise(done => setTimeout(done, 30))
+          call(2, "c")
+          return [sent, [...parentElement.querySelectorAll("input:checked")].map(one => one.value)]
+        }""",
+        [table_of("a", "b", "c"), TABLE_HTML],
+    )
+    assert (sent, shown) == ([], ["c"])
+
+
+def test_the_table_stays_sorted_where_its_columns_get_other_names(page: Page) -> None:
+    first, second, other = page.evaluate(
+        """([data, html]) => {
+          const { table } = globalThis.components
+          const parentElement = globalThis.element(html)
+          const call = (number, given) =>
+            table({ data: { ...given, number, chosen: "a" }, parentElement, setTriggerValue() {} })
+          const names = () => [...parentElement.querySelectorAll("tbody tr")].map(
+            row => row.dataset.name)
+          call(1, data)
+          parentElement.querySelectorAll("thead button")[1].click()
+          const first = names()
+          const [name, weights] = data.columns
+          call(2, { ...data, columns: [{ ...name, label: "层" }, { ...weights, label: "权重" }] })
+          const second = names()
+          call(3, { ...data, rows: [...data.rows, ["d", [8.5, "8.5"]]] })
+          return [first, second, names()]
+        }""",
+        [table_of("a", "b", "c"), TABLE_HTML],
+    )
+    assert first == second == ["c", "b", "a"]
+    assert other == ["c", "b", "d", "a"]
 
 
 def test_a_late_cleanup_keeps_the_layer_of_the_newer_call(page: Page) -> None:
@@ -210,14 +276,8 @@ def test_an_older_network_that_comes_last_is_ignored(page: Page) -> None:
 
 
 def test_an_older_choice_that_comes_last_is_ignored(page: Page) -> None:
-    html = (layer_table.FOLDER / "table.html").read_text(encoding="utf-8")
-    data = {
-        "columns": [{"label": "Layer", "help": "", "number": False, "bar": False}],
-        "rows": [["older.weight"], ["newer.weight"]],
-        "label": "Layers",
-        "words": table_words(),
-        "key": "table",
-    }
+    data = table_of("older.weight", "newer.weight")
+    html = TABLE_HTML
     shown = page.evaluate(
         """([data, html]) => {
           const { table } = globalThis.components

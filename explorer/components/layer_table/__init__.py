@@ -7,8 +7,8 @@
     )
 
 Each choice is reported once. A click on a column's name sorts the rows, in the browser, which keeps
-the order while other pages are shown. The rows are HTML: Streamlit's table draws on a canvas, and
-what a screen reader gets of it follows 0.2 s later.
+the order while other pages are shown. The rows are HTML. Streamlit's table is a canvas, and gives
+its texts to screen readers 0.2 s after it is drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence

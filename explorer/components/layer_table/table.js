@@ -3,8 +3,11 @@
 
 // Milliseconds after an arrow key before the choice is sent.
 const REST = 180
-// Milliseconds in which an older choice from Python does not replace the user's.
+// Milliseconds after which Python's choice replaces the user's, if Python has not answered.
 const TRUST = 5000
+
+// Rows that are seen at once. The half one shows that more follow.
+const ROWS = 5.5
 
 const tables = new WeakMap()
 
@@ -25,7 +28,11 @@ function compare(one, other) {
   return String(one).localeCompare(String(other), undefined, { numeric: true })
 }
 
-const quoted = value => `"${String(value ?? "").replaceAll('"', '""')}"`
+// A text that a spreadsheet would compute stays a text.
+const quoted = value => {
+  const text = typeof value === "string" && /^[=+\-@]/.test(value) ? `'${value}` : value ?? ""
+  return `"${String(text).replaceAll('"', '""')}"`
+}
 
 class LayerTable {
   constructor(root, key) {
@@ -38,6 +45,7 @@ class LayerTable {
     this.order = orderOf(key)
     this.rows = new Map()
     this.pending = null
+    this.asked = null
     this.pause = 0
     this.body.onkeydown = () => (this.pause = REST)
     this.body.onpointerdown = () => (this.pause = 0)
@@ -56,12 +64,8 @@ class LayerTable {
     this.names = names
     for (const row of data.rows) this.fill(this.rows.get(row[0]), row)
     this.arrange()
-    const waits =
-      this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
-    if (!waits) {
-      this.pending = null
-      this.mark(data.chosen)
-    }
+    if (data.chosen === this.asked) this.asked = null
+    if (this.pending === null || this.pending === data.chosen) this.settle()
     this.root.dataset.drawn = ""
   }
 
@@ -76,11 +80,34 @@ class LayerTable {
 
   choose(name) {
     if (name === this.chosen) return
-    this.pending = name
-    this.since = Date.now()
     this.mark(name)
     clearTimeout(this.later)
-    this.later = setTimeout(() => this.send(name), this.pause)
+    if (name === (this.asked ?? this.data.chosen)) {
+      this.pending = this.asked
+      return
+    }
+    this.pending = name
+    this.later = setTimeout(() => this.ask(name), this.pause)
+  }
+
+  ask(name) {
+    this.asked = name
+    this.send(name)
+    clearTimeout(this.trusted)
+    this.trusted = setTimeout(() => this.settle(), TRUST)
+  }
+
+  // Marks the layer that Python has chosen.
+  settle() {
+    this.stop()
+    this.pending = null
+    this.asked = null
+    this.mark(this.data.chosen)
+  }
+
+  stop() {
+    clearTimeout(this.later)
+    clearTimeout(this.trusted)
   }
 
   // In the order of the network, then rising, then falling.
@@ -95,7 +122,8 @@ class LayerTable {
 
   download() {
     const { columns, rows } = this.data
-    const lines = [columns.map(({ label }) => label), ...rows.map(row => row.map(valueOf))]
+    const value = (cell, at) => (columns[at].bar ? textOf(cell) : valueOf(cell))
+    const lines = [columns.map(({ label }) => label), ...rows.map(row => row.map(value))]
     const text = lines.map(line => line.map(quoted).join(",")).join("\r\n")
     const link = document.createElement("a")
     // The mark at the start lets spreadsheets read names in any language.
@@ -109,12 +137,13 @@ class LayerTable {
 
   build({ columns, rows, label }) {
     this.find("table").setAttribute("aria-label", label)
-    this.frame.tabIndex = -1
+    this.frame.style.setProperty("--rows", Math.min(rows.length, ROWS))
     this.head.replaceChildren(
       ...columns.map(({ label, help, number }, at) => {
-        const cell = Object.assign(document.createElement("th"), { scope: "col", title: help })
+        const cell = Object.assign(document.createElement("th"), { scope: "col" })
         cell.classList.toggle("number", number)
         const button = Object.assign(document.createElement("button"), { type: "button" })
+        button.title = help
         button.textContent = label
         button.dataset.column = at
         cell.append(button)
@@ -123,8 +152,8 @@ class LayerTable {
     )
     this.rows = new Map(rows.map(row => [row[0], this.row(row[0], columns)]))
     this.body.replaceChildren(...this.rows.values())
-    this.chosen = null
-    if (this.order.column >= columns.length) this.order.column = null
+    this.chosen = this.arranged = this.pending = this.asked = null
+    this.stop()
   }
 
   row(name, columns) {
@@ -145,7 +174,7 @@ class LayerTable {
     return row
   }
 
-  // Changes the cells whose text is another one.
+  // Changes the cells whose text has changed.
   fill(row, cells) {
     for (const [at, cell] of cells.entries()) {
       const text = at && (textOf(cell) ?? worded("not_pruned"))
@@ -215,7 +244,7 @@ export default function (component) {
   const table = tables.get(parentElement)
   table.receive(component)
   return cleanupOf(parentElement, () => {
-    clearTimeout(table.later)
+    table.stop()
     tables.delete(parentElement)
   })
 }

@@ -26,6 +26,7 @@ class NetMap {
     this.svg = this.find("svg")
     this.pointed = null
     this.pending = null
+    this.asked = null
     this.context = document.createElement("canvas").getContext("2d")
     this.widths = new Map()
     this.measure = text =>
@@ -51,7 +52,7 @@ class NetMap {
       this.text = text
       this.network = new Network(data.map)
       this.opened = openedOf(this.key, text)
-      this.pending = this.focus = null
+      this.pending = this.asked = this.focus = null
       this.legend()
     }
     Object.assign(this, {
@@ -62,12 +63,14 @@ class NetMap {
       value: data.value,
     })
     this.worst = Math.max(0, ...(data.hurts ?? []))
+    this.given = data.chosen
+    if (data.chosen === this.asked) this.asked = null
     const waits =
       this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
     if (!waits) {
       if (data.chosen !== this.chosen) this.focus = data.chosen
       this.chosen = data.chosen
-      this.pending = null
+      this.pending = this.asked = null
     }
     this.find(".marks").hidden = !this.worst
     this.find(".marks b").textContent = worded("hurts", {
@@ -83,11 +86,19 @@ class NetMap {
   choose(name, pause) {
     this.opened.add(this.network.byName.get(this.chosen)?.block)
     this.chosen = this.focus = name
-    this.pending = name
     this.since = Date.now()
     this.render()
     clearTimeout(this.later)
-    this.later = setTimeout(() => this.send(name), pause)
+    // Back to what Python has, or is asked for: nothing is sent.
+    if (name === (this.asked ?? this.given)) {
+      this.pending = this.asked
+      return
+    }
+    this.pending = name
+    this.later = setTimeout(() => {
+      this.asked = name
+      this.send(name)
+    }, pause)
   }
 
   clicked(event) {
