@@ -46,6 +46,13 @@ IN_PAGE = """async modules => {
     document.body.append(place)
     return place
   }
+  globalThis.called = (name, html, data) => {
+    const parentElement = globalThis.element(html)
+    const call = more => globalThis.components[name]({
+      data: { ...data, ...more }, parentElement, setStateValue() {}, setTriggerValue() {},
+    })
+    return [parentElement, call]
+  }
 }"""
 KNOWN = "() => [...(globalThis.pruningMaskLab?.known.keys() ?? [])]"
 
@@ -122,19 +129,17 @@ def test_a_choice_that_is_taken_back_leaves_the_table_to_python(page: Page) -> N
 def test_the_table_stays_sorted_where_its_columns_get_other_names(page: Page) -> None:
     first, second, other = page.evaluate(
         """([data, html]) => {
-          const { table } = globalThis.components
-          const parentElement = globalThis.element(html)
-          const call = (number, given) =>
-            table({ data: { ...given, number, chosen: "a" }, parentElement, setTriggerValue() {} })
+          const [parentElement, table] = globalThis.called("table", html, { ...data, chosen: "a" })
           const names = () => [...parentElement.querySelectorAll("tbody tr")].map(
             row => row.dataset.name)
-          call(1, data)
+          table({ number: 1 })
           parentElement.querySelectorAll("thead button")[1].click()
           const first = names()
           const [name, weights] = data.columns
-          call(2, { ...data, columns: [{ ...name, label: "层" }, { ...weights, label: "权重" }] })
+          const columns = [{ ...name, label: "层" }, { ...weights, label: "权重" }]
+          table({ number: 2, columns })
           const second = names()
-          call(3, { ...data, rows: [...data.rows, ["d", [8.5, "8.5"]]] })
+          table({ number: 3, rows: [...data.rows, ["d", [8.5, "8.5"]]] })
           return [first, second, names()]
         }""",
         [table_of("a", "b", "c"), TABLE_HTML],
@@ -243,14 +248,12 @@ def test_an_older_ratio_that_comes_last_is_ignored(page: Page) -> None:
     html = (FOLDER / "lab.html").read_text(encoding="utf-8")
     shown = page.evaluate(
         """([id, bytes, html, words]) => {
-          const { feed, lab } = globalThis.components
+          const { feed } = globalThis.components
           feed({ data: globalThis.bytes(bytes), parentElement: globalThis.element() })
-          const parentElement = globalThis.element(html)
           const data = { key: "any", of: id, echo: null, show: "mask", edits: [], words }
-          const given = (number, ratio) =>
-            ({ data: { ...data, number, ratio }, parentElement, setStateValue() {} })
-          lab(given(2, 0.5))
-          lab(given(1, 0.25))?.()
+          const [parentElement, lab] = globalThis.called("lab", html, data)
+          lab({ number: 2, ratio: 0.5 })
+          lab({ number: 1, ratio: 0.25 })?.()
           return parentElement.querySelector(".asked").textContent
         }""",
         [name, data, html, words()],
@@ -262,12 +265,9 @@ def test_an_older_network_that_comes_last_is_ignored(page: Page) -> None:
     html = (net_map.FOLDER / "map.html").read_text(encoding="utf-8")
     shown = page.evaluate(
         """([older, newer, html]) => {
-          const { map } = globalThis.components
-          const parentElement = globalThis.element(html)
-          const given = (number, data) =>
-            ({ data: { ...data, number }, parentElement, setTriggerValue() {} })
-          map(given(2, newer))
-          map(given(1, older))?.()
+          const [parentElement, map] = globalThis.called("map", html)
+          map({ ...newer, number: 2 })
+          map({ ...older, number: 1 })?.()
           return parentElement.querySelector(".net-map").map.network.layers.map(layer => layer.name)
         }""",
         [map_of("older.weight"), map_of("newer.weight"), html],
@@ -276,19 +276,14 @@ def test_an_older_network_that_comes_last_is_ignored(page: Page) -> None:
 
 
 def test_an_older_choice_that_comes_last_is_ignored(page: Page) -> None:
-    data = table_of("older.weight", "newer.weight")
-    html = TABLE_HTML
     shown = page.evaluate(
         """([data, html]) => {
-          const { table } = globalThis.components
-          const parentElement = globalThis.element(html)
-          const given = (number, chosen) =>
-            ({ data: { ...data, number, chosen }, parentElement, setTriggerValue() {} })
-          table(given(2, "newer.weight"))
-          table(given(1, "older.weight"))?.()
+          const [parentElement, table] = globalThis.called("table", html, data)
+          table({ number: 2, chosen: "newer.weight" })
+          table({ number: 1, chosen: "older.weight" })?.()
           return [...parentElement.querySelectorAll("input:checked")].map(each => each.value)
         }""",
-        [data, html],
+        [table_of("older.weight", "newer.weight"), TABLE_HTML],
     )
     assert shown == ["newer.weight"]
 
@@ -298,13 +293,11 @@ def test_a_late_cleanup_leaves_the_lab_alive(page: Page) -> None:
     html = (FOLDER / "lab.html").read_text(encoding="utf-8")
     shown = page.evaluate(
         """([id, bytes, html, words]) => {
-          const { feed, lab } = globalThis.components
-          const parentElement = globalThis.element(html)
+          const { feed } = globalThis.components
           const data = { key: "k", of: id, echo: null, show: "mask", edits: [], words }
-          const given = (number, ratio) =>
-            ({ data: { ...data, number, ratio }, parentElement, setStateValue() {} })
-          const clean = lab(given(1, 0.25))
-          lab(given(2, 0.5))
+          const [parentElement, lab] = globalThis.called("lab", html, data)
+          const clean = lab({ number: 1, ratio: 0.25 })
+          lab({ number: 2, ratio: 0.5 })
           clean()
           feed({ data: globalThis.bytes(bytes), parentElement: globalThis.element() })
           return parentElement.querySelector(".asked").textContent

@@ -11,22 +11,24 @@ the order while other pages are shown. The rows are HTML. Streamlit's table is a
 its texts to screen readers 0.2 s after it is drawn.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import streamlit as st
 
+from explorer.components.choice import chosen_name
 from explorer.components.data_numbers import data_number
 from explorer.components.layer_table.words import words
+from explorer.components.scripts import joined
 from explorer.session import state
 
-__all__ = ["Cell", "Column", "chosen_name", "layer_table", "source"]
+__all__ = ["Cell", "Column", "layer_table", "source"]
 
 Cell = str | tuple[float, str] | None
 """A text; a number, by which the rows are sorted, and its text; None where there is no value."""
 FOLDER = Path(__file__).parent
-SCRIPTS = ("../latest_call.js", "../words.js", "table.js")
+SCRIPTS = ("../latest_call.js", "../choice.js", "../words.js", "table.js")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Column:
 
 def source() -> str:
     """The component's script: its files joined into one module."""
-    return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS)
+    return joined(FOLDER, SCRIPTS)
 
 
 _TABLE = st.components.v2.component(
@@ -81,10 +83,4 @@ def layer_table(
         "words": words(),
         "key": key,
     }
-    _TABLE(data=data | {"number": data_number(key, data)}, key=key, on_chosen_change=reported)
-
-
-def chosen_name(report: object, names: Sequence[str]) -> str | None:
-    """The layer that a report names, if the table has it: a report may be forged or outdated."""
-    name = report.get("chosen") if isinstance(report, Mapping) else None
-    return name if isinstance(name, str) and name in names else None
+    _TABLE(data=data | {"number": data_number(key, data)}, key=key, on_selected_change=reported)

@@ -3,8 +3,6 @@
 
 // Milliseconds after an arrow key before the choice is sent.
 const REST = 180
-// Milliseconds after which Python's choice replaces the user's, if Python has not answered.
-const TRUST = 5000
 
 // Rows that are seen at once. The half one shows that more follow.
 const ROWS = 5.5
@@ -44,8 +42,7 @@ class LayerTable {
     this.head = this.find("thead tr")
     this.order = orderOf(key)
     this.rows = new Map()
-    this.pending = null
-    this.asked = null
+    this.choice = new Choice(name => this.mark(name))
     this.pause = 0
     this.body.onkeydown = () => (this.pause = REST)
     this.body.onpointerdown = () => (this.pause = 0)
@@ -57,15 +54,14 @@ class LayerTable {
 
   receive({ data, setTriggerValue }) {
     learn(this.root, data.words)
-    this.send = name => setTriggerValue("chosen", name)
     this.data = data
     const names = JSON.stringify([data.columns, data.rows.map(row => row[0])])
     if (names !== this.names) this.build(data)
     this.names = names
     for (const row of data.rows) this.fill(this.rows.get(row[0]), row)
     this.arrange()
-    if (data.chosen === this.asked) this.asked = null
-    if (this.pending === null || this.pending === data.chosen) this.settle()
+    this.choice.receive(data.chosen, name => setTriggerValue("selected", name))
+    this.mark(this.choice.name)
     this.root.dataset.drawn = ""
   }
 
@@ -81,33 +77,7 @@ class LayerTable {
   choose(name) {
     if (name === this.chosen) return
     this.mark(name)
-    clearTimeout(this.later)
-    if (name === (this.asked ?? this.data.chosen)) {
-      this.pending = this.asked
-      return
-    }
-    this.pending = name
-    this.later = setTimeout(() => this.ask(name), this.pause)
-  }
-
-  ask(name) {
-    this.asked = name
-    this.send(name)
-    clearTimeout(this.trusted)
-    this.trusted = setTimeout(() => this.settle(), TRUST)
-  }
-
-  // Marks the layer that Python has chosen.
-  settle() {
-    this.stop()
-    this.pending = null
-    this.asked = null
-    this.mark(this.data.chosen)
-  }
-
-  stop() {
-    clearTimeout(this.later)
-    clearTimeout(this.trusted)
+    this.choice.choose(name, this.pause)
   }
 
   // In the order of the network, then rising, then falling.
@@ -152,8 +122,8 @@ class LayerTable {
     )
     this.rows = new Map(rows.map(row => [row[0], this.row(row[0], columns)]))
     this.body.replaceChildren(...this.rows.values())
-    this.chosen = this.arranged = this.pending = this.asked = null
-    this.stop()
+    this.chosen = this.arranged = null
+    if (!this.rows.has(this.choice.name)) this.choice.forget()
   }
 
   row(name, columns) {
@@ -244,7 +214,7 @@ export default function (component) {
   const table = tables.get(parentElement)
   table.receive(component)
   return cleanupOf(parentElement, () => {
-    table.stop()
+    table.choice.stop()
     tables.delete(parentElement)
   })
 }

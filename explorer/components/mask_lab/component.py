@@ -11,6 +11,7 @@ from explorer.components.data_numbers import data_number, numbered
 from explorer.components.mask_lab.view import LabView
 from explorer.components.mask_lab.window import LabDetail, LabWindow, Window
 from explorer.components.mask_lab.words import words
+from explorer.components.scripts import joined
 from explorer.session import state
 from pruning_core.hand_edits import MAX_GROUPS
 
@@ -61,7 +62,7 @@ class Result:
 
 def source(name: str) -> str:
     """The script of "feed", "window" or "lab": its files joined into one module."""
-    return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS[name])
+    return joined(FOLDER, SCRIPTS[name])
 
 
 _FEED = st.components.v2.component("pruning_mask_feed", js=source("feed"))

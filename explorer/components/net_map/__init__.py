@@ -13,19 +13,22 @@ from pathlib import Path
 
 import streamlit as st
 
+from explorer.components.choice import chosen_name
 from explorer.components.data_numbers import data_number
 from explorer.components.net_map.view import MapView, map_view
 from explorer.components.net_map.words import words
+from explorer.components.scripts import joined
 from explorer.session import state
 from explorer.texts.translate import from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 
-__all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
+__all__ = ["MapView", "map_view", "message", "net_map", "source"]
 
 FOLDER = Path(__file__).parent
 NOT_KNOWN: Mapping[str, int] = {}
 SCRIPTS = (
     "../latest_call.js",
+    "../choice.js",
     "../numbers.js",
     "../words.js",
     "graph.js",
@@ -37,7 +40,7 @@ SCRIPTS = (
 
 def source() -> str:
     """The component's script: its files joined into one module."""
-    return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS)
+    return joined(FOLDER, SCRIPTS)
 
 
 _MAP = st.components.v2.component(
@@ -71,7 +74,7 @@ def net_map(
     """
 
     def selected() -> None:
-        if (name := chosen_name(state.widget_value(key, None), view)) is not None:
+        if (name := chosen_name(state.widget_value(key, None), view.names)) is not None:
             on_select(name)
 
     data = message(view, chosen, kept, sensitivity, cut_at, task, outputs)
@@ -107,9 +110,3 @@ def message(
             "rises": task.sign > 0,
         },
     }
-
-
-def chosen_name(report: object, view: MapView) -> str | None:
-    """The layer that a report names, if the map has it: a report may be forged or outdated."""
-    name = report.get("selected") if isinstance(report, Mapping) else None
-    return name if isinstance(name, str) and name in view.names else None

@@ -2,8 +2,6 @@
 
 // Milliseconds after an arrow key before the choice is sent.
 const REST = 180
-// Milliseconds in which an older choice from Python does not replace the user's.
-const TRUST = 5000
 
 const maps = new WeakMap()
 
@@ -25,8 +23,10 @@ class NetMap {
     this.frame = this.find(".frame")
     this.svg = this.find("svg")
     this.pointed = null
-    this.pending = null
-    this.asked = null
+    this.choice = new Choice(name => {
+      this.see(name)
+      this.render()
+    })
     this.context = document.createElement("canvas").getContext("2d")
     this.widths = new Map()
     this.measure = text =>
@@ -46,13 +46,13 @@ class NetMap {
 
   receive({ data, setTriggerValue }) {
     learn(this.root, data.words)
-    this.send = name => setTriggerValue("selected", name)
     const text = JSON.stringify(data.map)
     if (text !== this.text) {
       this.text = text
       this.network = new Network(data.map)
       this.opened = openedOf(this.key, text)
-      this.pending = this.asked = this.focus = null
+      this.focus = null
+      this.choice.forget()
       this.legend()
     }
     Object.assign(this, {
@@ -63,15 +63,8 @@ class NetMap {
       value: data.value,
     })
     this.worst = Math.max(0, ...(data.hurts ?? []))
-    this.given = data.chosen
-    if (data.chosen === this.asked) this.asked = null
-    const waits =
-      this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
-    if (!waits) {
-      if (data.chosen !== this.chosen) this.focus = data.chosen
-      this.chosen = data.chosen
-      this.pending = this.asked = null
-    }
+    this.choice.receive(data.chosen, name => setTriggerValue("selected", name))
+    this.see(this.choice.name)
     this.find(".marks").hidden = !this.worst
     this.find(".marks b").textContent = worded("hurts", {
       value: this.value.label,
@@ -81,24 +74,18 @@ class NetMap {
     this.render()
   }
 
+  see(name) {
+    if (name !== this.chosen) this.focus = name
+    this.chosen = name
+  }
+
   // --- what the user does
 
   choose(name, pause) {
     this.opened.add(this.network.byName.get(this.chosen)?.block)
     this.chosen = this.focus = name
-    this.since = Date.now()
     this.render()
-    clearTimeout(this.later)
-    // Back to what Python has, or is asked for: nothing is sent.
-    if (name === (this.asked ?? this.given)) {
-      this.pending = this.asked
-      return
-    }
-    this.pending = name
-    this.later = setTimeout(() => {
-      this.asked = name
-      this.send(name)
-    }, pause)
+    this.choice.choose(name, pause)
   }
 
   clicked(event) {
@@ -288,7 +275,7 @@ class NetMap {
 
   stop() {
     this.watch.disconnect()
-    clearTimeout(this.later)
+    this.choice.stop()
   }
 }
 

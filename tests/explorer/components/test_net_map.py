@@ -12,7 +12,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torchvision.models import get_model
 
-from explorer.components.net_map import MapView, chosen_name, map_view, message
+from explorer.components.choice import chosen_name
+from explorer.components.net_map import MapView, map_view, message
 from explorer.pages.sensitivity.run import accuracy_lost_alone
 from explorer.session import cache
 from pruning_core.model.inventory import inventory
@@ -102,11 +103,11 @@ def test_what_is_missing_is_none() -> None:
     ],
 )
 def test_a_choice_that_the_network_does_not_have_is_none(report: object) -> None:
-    assert chosen_name(report, view_of("lenet5")) is None
+    assert chosen_name(report, view_of("lenet5").names) is None
 
 
 def test_a_choice_is_a_layers_name() -> None:
-    assert chosen_name({"selected": "fc1.weight"}, view_of("lenet5")) == "fc1.weight"
+    assert chosen_name({"selected": "fc1.weight"}, view_of("lenet5").names) == "fc1.weight"
 
 
 def test_the_page_sends_the_plans_own_shares_and_the_chosen_layer() -> None:
