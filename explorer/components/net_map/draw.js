@@ -317,3 +317,22 @@ const points = (lost, value) => {
       : Math.abs(lost).toPrecision(3))
   )
 }
+
+// Gives the elements of `shown` the attributes and the text of those in `fresh`, where both have the
+// same elements; returns whether they have. The browser then styles only what is different.
+function changedInPlace(shown, fresh) {
+  const [old, now] = [shown, fresh].map(svg => [...svg.querySelectorAll("*")])
+  const names = list => list.map(({ tagName, dataset }) => `${tagName} ${dataset.id}`).join()
+  if (names(old) !== names(now)) return false
+  for (const [at, element] of old.entries()) {
+    const names = [element, now[at]].flatMap(each => each.getAttributeNames())
+    for (const name of new Set(names)) {
+      const value = now[at].getAttribute(name)
+      if (value === null) element.removeAttribute(name)
+      else if (value !== element.getAttribute(name)) element.setAttribute(name, value)
+    }
+    const text = now[at].textContent
+    if (!element.firstElementChild && element.textContent !== text) element.textContent = text
+  }
+  return true
+}

@@ -212,9 +212,11 @@ class NetMap {
 
   paint(picture, { width, height }) {
     if (picture !== this.picture) {
+      const fresh = this.svg.cloneNode(false)
+      fresh.innerHTML = picture
       const held = this.svg.getRootNode().activeElement?.dataset?.id !== undefined
+      if (!changedInPlace(this.svg, fresh)) this.svg.replaceChildren(...fresh.childNodes)
       this.picture = picture
-      this.svg.innerHTML = picture
       if (held) this.element(this.focus)?.focus({ preventScroll: true })
     }
     this.svg.setAttribute("width", Math.ceil(width))
