@@ -20,6 +20,7 @@ from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from explorer import metrics
 from explorer.logs import is_json, log_event, set_up_logs
+from explorer.session.sent_together import keep_loop
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 DEMO = "PRUNING_EXPLORER_DEMO"
@@ -104,6 +105,7 @@ def may_read(scope: Scope) -> bool:
 async def served(_app: object) -> AsyncIterator[None]:
     """From the start of the server to its end."""
     set_up_logs()
+    keep_loop()
     if is_json():
         config.set_option("logger.enableRich", False)  # it prints messages of errors
     _imported.clear()
