@@ -51,3 +51,32 @@ function beginAtTop(changes) {
 }
 
 new MutationObserver(beginAtTop).observe(document, { childList: true, subtree: true })
+
+// The first paint ends when Streamlit draws the side bar or a part of the page (page.css).
+const DRAWN = `[data-testid=stAppViewContainer] > [data-testid=stSidebar],
+  [data-testid=stMain] [data-testid=stElementContainer] > :not([data-testid=stAppSkeleton])`
+
+function endFirstPaint(_changes, watch) {
+  if (!document.querySelector(DRAWN)) return
+  watch.disconnect()
+  document.documentElement.toggleAttribute("data-drawn", true)
+}
+
+new MutationObserver(endFirstPaint).observe(document, { childList: true, subtree: true })
+
+// Elements that wait for a long run are pale (page.css). Milliseconds after which a run is long.
+const LONG_RUN = 500
+const STATE = "data-test-script-state"
+let longRun
+
+function noteRun(changes) {
+  clearTimeout(longRun)
+  const mark = on => document.documentElement.toggleAttribute("data-long-run", on)
+  if (changes.at(-1).target.getAttribute(STATE) === "running") {
+    longRun = setTimeout(mark, LONG_RUN, true)
+  } else {
+    mark(false)
+  }
+}
+
+new MutationObserver(noteRun).observe(document, { subtree: true, attributeFilter: [STATE] })

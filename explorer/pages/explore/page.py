@@ -1,7 +1,7 @@
 """The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import streamlit as st
@@ -155,11 +155,12 @@ def _panels(plan: Plan, space: Workspace, layer: DeltaGenerator, table: DeltaGen
     Alone it draws the measured value too. It is measured last: beside the drawing, which is short,
     both would wait for Python's lock at each small step. layer, table: places below.
     """
-    places = _top(plan, space)
-    with layer, show_errors():
-        layer_panel(plan, space)
-    with table, show_errors():
-        draw_layer_table(plan, space)
+    with _sent_together_alone():
+        places = _top(plan, space)
+        with layer, show_errors():
+            layer_panel(plan, space)
+        with table, show_errors():
+            draw_layer_table(plan, space)
     if is_alone():
         _show_measured(places, plan, space, _measure(plan, space))
     return places
@@ -182,8 +183,7 @@ def _top(plan: Plan, space: Workspace) -> Measured:
 
 def _show_measured(places: Measured, plan: Plan, space: Workspace, now: Evaluation) -> None:
     pruned = bool(cache.prunable(plan, space)[0])
-    # In a run of the whole page, the thread of "Look closer" sends elements meanwhile.
-    with sent_together() if is_alone() else nullcontext():
+    with _sent_together_alone():
         _accuracy(places.value, plan, space, now, pruned=pruned)
         if places.image is not None:
             with places.image:
@@ -192,11 +192,20 @@ def _show_measured(places: Measured, plan: Plan, space: Workspace, now: Evaluati
         repaired_caption(places.repaired, plan, space)
 
 
+def _sent_together_alone() -> AbstractContextManager[None]:
+    """The elements of a part that is drawn alone are sent together.
+
+    In a run of the whole page, the thread of "Look closer" sends elements meanwhile.
+    """
+    return sent_together() if is_alone() else nullcontext()
+
+
 def _cells() -> list[DeltaGenerator]:
     """Containers for the four numbers; they keep their place while accuracy is measured."""
-    grid = st.grid(4, min_column_width=200)
+    # page.css places them. Each of Streamlit's own grids costs the browser milliseconds per change.
+    row = st.container(key="numbers")
     return [
-        grid.container(border=True, height="stretch", gap="xsmall", key=f"number_{at}")
+        row.container(border=True, height="stretch", gap="xsmall", key=f"number_{at}")
         for at in range(4)
     ]
 
@@ -205,9 +214,9 @@ def _lab_and_image(plan: Plan, space: Workspace) -> tuple[DeltaGenerator, DeltaG
     """Places for the mask lab and for the answers to one image; only the lab without images."""
     if not has_images(plan, space):
         return st.container(), None
-    grid = st.container(key="lab_row").grid(6, min_column_width=130)
-    lab = grid.cell(column_span=5)
-    with grid.cell():
+    row = st.container(key="lab_row").container(key="lab_and_image")
+    lab = row.container(key="lab_side")
+    with row.container(key="image_side"):
         return lab, image_chooser(plan, space)
 
 
