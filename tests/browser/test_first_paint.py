@@ -9,7 +9,9 @@ from explorer.first_paint import SCRIPT, STYLE
 
 PAGE = """<html><head></head><body>
   <div data-testid="stApp" data-test-script-state="notRunning">
-    <div data-testid="stAppViewContainer"><div id="body"><div data-testid="stMain"></div></div></div>
+    <div data-testid="stAppViewContainer">
+      <div id="body"><div data-testid="stMain"></div></div>
+    </div>
     <p data-stale="true" style="opacity: 0.33; transition: color 1s 0.5s">old</p>
   </div>
 </body></html>"""
@@ -46,7 +48,8 @@ def run(page: Page, state: str, milliseconds: int) -> list[str]:
 
 
 def test_what_is_old_is_pale_only_in_a_long_run(page: Page) -> None:
-    plain, pale = ["1", "0s"], ["0.33", "0s"]
+    plain = ["1", "0s"]
+    pale = ["0.33", "0s"]
     assert run(page, "running", 400) == plain
     assert run(page, "notRunning", 400) == plain
     assert run(page, "running", 400) == plain  # each run has its own time

@@ -2,6 +2,8 @@
 looks. On the Explore page: tests/browser/test_explore.py.
 """
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -53,6 +55,23 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
     expect(page.locator(".net-map .box:focus")).to_have_attribute("data-id", "fold layer4.1–2")
     has_boxes(page, 22)
     page.get_by_text("runs 4 | chosen fc.weight").wait_for()
+
+
+def test_new_shares_change_the_boxes_that_are_there(open_map: OpenMap) -> None:
+    page = open_map("model=resnet20")
+    box = map_box(page, "stem.conv.weight")
+    fill = box.locator(".kept").evaluate("each => each.getAttribute('height')")
+    box.evaluate("each => { each.same = true }")
+    page.get_by_role("button", name="Keep a quarter").click()
+    expect(box.locator(".share")).to_have_text("25%")
+    expect(box).to_have_attribute("aria-label", re.compile("kept 25%"))
+    assert box.evaluate("each => each.same")
+    assert float(box.locator(".kept").evaluate("each => each.getAttribute('height')")) == (
+        pytest.approx(float(fill) / 4, abs=0.1)
+    )
+    page.locator(".net-map .fold").first.click()  # other boxes: the picture is drawn again
+    expect(box.locator(".share")).to_have_text("25%")
+    assert not box.evaluate("each => each.same")
 
 
 def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: OpenMap) -> None:

@@ -318,8 +318,8 @@ const points = (lost, value) => {
   )
 }
 
-// Gives the elements of `shown` the attributes and the text of those in `fresh`, where both have the
-// same elements; returns whether they have. The browser then styles only what is different.
+// Gives the elements of `shown` the attributes and the text of those in `fresh`, where both have
+// the same elements; returns whether they have. The browser then styles only what is different.
 function changedInPlace(shown, fresh) {
   const [old, now] = [shown, fresh].map(svg => [...svg.querySelectorAll("*")])
   const names = list => list.map(({ tagName, dataset }) => `${tagName} ${dataset.id}`).join()

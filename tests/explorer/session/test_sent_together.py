@@ -65,7 +65,8 @@ def impatient_script() -> None:
 
     context = get_script_run_ctx()
     assert context is not None
-    send, arrived = context._enqueue, Event()
+    send = context._enqueue
+    arrived = Event()
 
     def note(message: object) -> None:
         send(message)  # type: ignore[arg-type]
@@ -93,7 +94,8 @@ def server_loop() -> Iterator[None]:
     thread = threading.Thread(target=loop.run_forever, name="loop")
     thread.start()
     kept = threading.Event()
-    loop.call_soon_threadsafe(lambda: (keep_loop(), kept.set()))
+    loop.call_soon_threadsafe(keep_loop)
+    loop.call_soon_threadsafe(kept.set)
     assert kept.wait(60)
     try:
         yield
