@@ -213,6 +213,18 @@ def a_row_of_the_table_chooses_its_layer(page: Page) -> None:
     is_everywhere(page, "fc1.weight")
 
 
+def the_keyboard_shows_the_help_of_a_column(page: Page) -> None:
+    """Without a pointer; the help is no part of the column's name."""
+    page.get_by_role("button", name="Weights", exact=True).focus()
+    page.keyboard.press("Tab")
+    column = page.get_by_role("columnheader", name="Shape", exact=True).get_by_role("button")
+    expect(column).to_be_focused()
+    shown = column.evaluate("each => getComputedStyle(each, '::before').content")
+    assert "Outputs (filters) × inputs (channels)" in shown
+    column.evaluate("each => each.blur()")
+    assert column.evaluate("each => getComputedStyle(each, '::before').content") == "none"
+
+
 def the_table_is_sorted_by_a_column_and_saved(page: Page) -> None:
     usual = layer_names(page)
     column = page.get_by_role("columnheader", name="Weights", exact=True)
@@ -279,6 +291,7 @@ def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     page = keep_page("?model=lenet5&sparsity=0.8")
     a_click_and_the_arrow_keys_choose_the_layer_everywhere(page)
     a_row_of_the_table_chooses_its_layer(page)
+    the_keyboard_shows_the_help_of_a_column(page)
     the_table_is_sorted_by_a_column_and_saved(page)
     shares_follow_the_slider(page)
     a_choice_made_elsewhere_is_outlined_in_the_map(page)

@@ -113,7 +113,10 @@ class LayerTable {
         const cell = Object.assign(document.createElement("th"), { scope: "col" })
         cell.classList.toggle("number", number)
         const button = Object.assign(document.createElement("button"), { type: "button" })
-        button.title = help
+        if (help) {
+          button.dataset.help = help
+          button.setAttribute("aria-description", help)
+        }
         button.textContent = label
         button.dataset.column = at
         cell.append(button)
