@@ -59,7 +59,7 @@ const DRAWN = `[data-testid=stAppViewContainer] > [data-testid=stSidebar],
 function endFirstPaint(_changes, watch) {
   if (!document.querySelector(DRAWN)) return
   watch.disconnect()
-  document.documentElement.toggleAttribute("data-drawn", true)
+  document.documentElement.removeAttribute("data-first-paint")
 }
 
 new MutationObserver(endFirstPaint).observe(document, { childList: true, subtree: true })
@@ -69,13 +69,15 @@ const LONG_RUN = 500
 const STATE = "data-test-script-state"
 let longRun
 
+const mark = length => document.documentElement.setAttribute("data-run", length)
+mark("short")
+
 function noteRun(changes) {
   clearTimeout(longRun)
-  const mark = on => document.documentElement.toggleAttribute("data-long-run", on)
   if (changes.at(-1).target.getAttribute(STATE) === "running") {
-    longRun = setTimeout(mark, LONG_RUN, true)
+    longRun = setTimeout(mark, LONG_RUN, "long")
   } else {
-    mark(false)
+    mark("short")
   }
 }
 

@@ -69,7 +69,11 @@ def scripts() -> tuple[str, ...]:
 
 
 def styled_page(*, bare: bool) -> str:
-    """Streamlit's page with the style at the end of its head. bare: without a side bar."""
+    """Streamlit's page with the style at the end of its head. bare: without a side bar.
+
+    An unknown address gets Streamlit's page without the script: only a mark that is sent with the
+    script may wait for it.
+    """
     head = f"<style>{STYLE.read_text(encoding='utf-8')}</style>"
     links = "".join(map(PRELOAD.format, scripts()))
     if bare:
@@ -77,7 +81,8 @@ def styled_page(*, bare: bool) -> str:
     links += f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     links += f'<script type="module">{KEPT_CHARTS.read_text(encoding="utf-8")}</script>'
     page = PAGE.read_text(encoding="utf-8").replace("</head>", f"{head}{links}</head>", 1)
-    return page.replace("<html", "<html data-bare", 1) if bare else page
+    mark = "data-bare" if bare else "data-first-paint"
+    return page.replace("<html", f"<html {mark}", 1)
 
 
 async def _answer(bare: bool, _request: Request) -> HTMLResponse:

@@ -29,14 +29,21 @@ ADD = """([place, testid]) => {
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def plain(browser: Browser) -> Iterator[Page]:
+    """The style without the script, as at an address that is no page."""
     page = browser.new_page(viewport={"width": 1000, "height": 600})
     page.clock.install()
     page.set_content(PAGE)
     page.add_style_tag(content=STYLE.read_text(encoding="utf-8"))
-    page.add_script_tag(content=SCRIPT.read_text(encoding="utf-8"))
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(plain: Page) -> Page:
+    plain.evaluate("document.documentElement.toggleAttribute('data-first-paint', true)")
+    plain.add_script_tag(content=SCRIPT.read_text(encoding="utf-8"))
+    return plain
 
 
 def run(page: Page, state: str, milliseconds: int) -> list[str]:
@@ -58,6 +65,16 @@ def test_what_is_old_is_pale_only_in_a_long_run(page: Page) -> None:
     assert run(page, "notRunning", 0) == plain
     page.clock.run_for(1000)
     assert page.evaluate(SEEN) == plain
+
+
+def test_without_motion_nothing_is_pale_for_a_moment_only(page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    assert run(page, "running", 600) == ["0.33", "0.5s"]
+
+
+def test_without_the_script_streamlits_own_style_holds(plain: Page) -> None:
+    assert plain.evaluate(MARGIN) == "0px"
+    assert run(plain, "running", 100) == ["0.33", "0.5s"]
 
 
 @pytest.mark.parametrize(
