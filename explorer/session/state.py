@@ -55,7 +55,7 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     browser may have sent it before it received the address of the last change.
     """
     cache.owners().add_session(owner(), session())
-    address = {key: st.query_params[key] for key in PARAMS if key in st.query_params}
+    address = _shown_address()
     switched = page != st.session_state.get(_PAGE, page)
     keep_plan = st.session_state.pop(_CHANGED, False) or (switched and not address)
     new = address != st.session_state.get(_ADDRESS, {}) and not keep_plan
@@ -70,15 +70,22 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     st.session_state[_ADDRESS] = address
 
 
+def _shown_address() -> dict[str, str]:
+    """The plan's parameters in the browser's address, when it asked for this run."""
+    return {key: st.query_params[key] for key in PARAMS if key in st.query_params}
+
+
 def write_address() -> None:
     """Writes the plan and the selected layer into the address. Call it in every run.
 
     Fields with their default value are left out. The plan that the app opens with has none. All
-    parameters change in one step, so the browser's Back never leads to a mixture of two plans.
+    parameters change in one step, so the browser's Back never leads to a mixture of two plans. The
+    browser may have asked for this run before it had the last address: all is compared with what
+    it sent.
     """
     wanted = address_of(plan(), selected_layer())
-    shown = st.session_state[_ADDRESS]
-    removed = [key for key in shown.keys() - wanted.keys() if key in st.query_params]
+    shown = _shown_address()
+    removed = shown.keys() - wanted.keys()
     new = {key: text for key, text in wanted.items() if shown.get(key) != text}
     if removed:
         others = {

@@ -169,6 +169,28 @@ def test_back_in_the_browser_restores_the_old_plan() -> None:
     assert at.number_input(key="sparsity").value == 0.2
 
 
+def fragment_script() -> None:
+    import streamlit as st
+
+    from explorer.session import state
+
+    if not st.session_state.get("drawn"):  # a fragment's run does not read the address
+        state.read_address("page", {})
+    st.session_state["drawn"] = True
+    st.button("by hand", key="by_hand", on_click=state.set_ratio, args=("conv.weight", 0.25))
+    st.button("look", key="look", on_click=state.select_layer, args=("conv.weight",))
+    state.write_address()
+
+
+def test_a_click_before_the_browser_has_the_new_address_keeps_what_is_new() -> None:
+    at = press(opened(fragment_script, {"sparsity": "0.9"}), "by_hand")
+    assert "overrides" in at.query_params
+    new = dict(at.query_params)
+    del at.query_params["overrides"]  # the browser sent the click with its old address
+    press(at, "look")
+    assert at.query_params == new | {"layer": "conv.weight"}
+
+
 def test_layers_that_the_network_does_not_have_are_dropped() -> None:
     at = press(press(press(started(), "by_hand"), "look"), "drop")
     assert plan(at) == OPENED
