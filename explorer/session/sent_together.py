@@ -29,7 +29,8 @@ def sent_together(patience: float = PATIENCE) -> Iterator[None]:
     The browser draws the page again for whatever has come meanwhile: 15 to 20 ms each time. So
     elements that are drawn quickly one after the other are best sent together. Use it only where no
     parallel part is drawn: its thread shares the script's context, so the order of what both send
-    could change.
+    could change. Never use it inside another one: the server's loop would wait for the outer one,
+    whose timer may wait for the loop.
     """
     context = get_script_run_ctx()
     if context is None:
