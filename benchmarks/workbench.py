@@ -5,6 +5,8 @@ commit: `git worktree add FOLDER cf1c719`. ResNet-20 on Fashion-MNIST, 512 probe
 app in headless Chromium. Both versions are served side by side, and their moves alternate; the
 version that moves first changes from round to round. The page that moves is in front, as a user's
 is: Chromium draws no frames of a page behind it, which then answers a fifth sooner.
+Without OMP_NUM_THREADS, as users run it, cf1c719 computes with a thread on every core, and this
+version leaves one core free. OMP_NUM_THREADS=1 gives both one thread.
 Panels: from the release of the mask lab's slider to the last change of the page's main part
 without the line of the recalibrated accuracy. Repaired: to the last change of that line.
 The browser has a new profile on disk, as a user's has: from the third load on, it uses the code
