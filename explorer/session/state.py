@@ -36,6 +36,7 @@ _PLAN = "_plan"
 _LAYER = "_layer"
 _PROBLEMS = "_problems"
 _ADDRESS = "_address"
+_BEFORE = "_before"  # the address that the browser had before the last one was written
 _PAGE = "_page"
 _CHANGED = "_changed"
 _KEPT = "_kept"
@@ -51,13 +52,16 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     known: the names that a field such as `model` may have.
 
     A page switch drops the address's parameters; the plan stays. Back and forward on one page bring
-    an older address, which is read. A change of this session since the last run has priority: the
-    browser may have sent it before it received the address of the last change.
+    an older address, which is read. Without them, the address before the last one is not read: the
+    browser asked for this run before it had the last one. A change of this session since the last
+    run has priority over the address.
     """
     cache.owners().add_session(owner(), session())
     address = _shown_address()
     switched = page != st.session_state.get(_PAGE, page)
-    keep_plan = st.session_state.pop(_CHANGED, False) or (switched and not address)
+    changed = st.session_state.pop(_CHANGED, False)
+    late = not switched and not _by_history() and address == st.session_state.get(_BEFORE)
+    keep_plan = changed or late or (switched and not address)
     new = address != st.session_state.get(_ADDRESS, {}) and not keep_plan
     if switched or _ADDRESS not in st.session_state:
         st.session_state[_ARRIVED] = {key: str(st.query_params[key]) for key in st.query_params}
@@ -68,6 +72,12 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
         st.session_state[_PROBLEMS] = sentences
     st.session_state[_PAGE] = page
     st.session_state[_ADDRESS] = address
+
+
+def _by_history() -> bool:
+    """Did the browser's Back or Forward ask for this run?"""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
 
 
 def _shown_address() -> dict[str, str]:
@@ -87,12 +97,10 @@ def write_address() -> None:
     shown = _shown_address()
     removed = shown.keys() - wanted.keys()
     new = {key: text for key, text in wanted.items() if shown.get(key) != text}
+    if removed or new:
+        st.session_state[_BEFORE] = shown
     if removed:
-        others = {
-            key: st.query_params.get_all(key)
-            for key in st.query_params
-            if key not in removed and key not in new
-        }
+        others = {key: texts for key, texts in parameters().items() if key not in removed}
         try:
             st.query_params.from_dict({**others, **new})
         except StreamlitAPIException:  # a widget is bound to one of the others: single steps
@@ -380,10 +388,7 @@ def problems() -> tuple[str, ...]:
 
 
 def owner() -> str:
-    """The secret id of this session's browser, for `cache.jobs()`; the same after a reload.
-
-    Without the browser's cookie it is the id of the session.
-    """
+    """The secret id of the browser, the same after a reload; without a cookie the session's id."""
     return browser_id(str(st.context.cookies.get(COOKIE, "")), session())
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.session import state
 from pruning_core.plan import Plan
 from tests.explorer.driven import opened, run
 
@@ -159,14 +160,29 @@ def test_a_whole_plan_can_be_set() -> None:
     assert at.number_input(key="sparsity").value == 0.9
 
 
-def test_back_in_the_browser_restores_the_old_plan() -> None:
+def test_back_in_the_browser_restores_the_old_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = started()
+    at.number_input(key="sparsity").set_value(0.75)
+    run(at)
+    del at.query_params["sparsity"]
+    monkeypatch.setattr(state, "_by_history", lambda: True)
+    run(at)
+    assert plan(at) == OPENED
+    assert at.number_input(key="sparsity").value == 0.2
+
+
+def test_a_run_that_was_asked_for_with_the_old_address_keeps_the_new_plan() -> None:
+    """Such as by a click on a language before the browser has the address of a release."""
     at = started()
     at.number_input(key="sparsity").set_value(0.75)
     run(at)
     del at.query_params["sparsity"]
     run(at)
-    assert plan(at) == OPENED
-    assert at.number_input(key="sparsity").value == 0.2
+    assert plan(at).sparsity == 0.75
+    assert at.query_params == {"sparsity": "0.75"}
+    at.query_params["sparsity"] = "0.3"  # another address is read, whatever asks for the run
+    run(at)
+    assert plan(at).sparsity == 0.3
 
 
 def fragment_script() -> None:
