@@ -1,6 +1,9 @@
 // A layer that the user and Python choose. The user's choice counts at once, and until Python has
 // answered it.
 
+// Milliseconds after an arrow key before the choice is sent.
+const REST = 180
+
 // Milliseconds after which Python's choice replaces the user's, if Python has not answered.
 const TRUST = 5000
 

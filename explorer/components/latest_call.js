@@ -21,3 +21,19 @@ function isOutdated(element, number) {
   newest.set(element, number)
   return false
 }
+
+const instances = new WeakMap()
+
+// Gives the data of a call to what the element shows; the first call makes it. make(element, key):
+// an object with receive(component) and stop(). Returns the cleanup of the call.
+function received(component, make) {
+  const { parentElement, data } = component
+  if (isOutdated(parentElement, data.number)) return
+  if (!instances.has(parentElement)) instances.set(parentElement, make(parentElement, data.key))
+  const instance = instances.get(parentElement)
+  instance.receive(component)
+  return cleanupOf(parentElement, () => {
+    instance.stop()
+    instances.delete(parentElement)
+  })
+}

@@ -1,13 +1,8 @@
 // The table of layers. Python passes the chosen layer; a click on a row or the arrow keys choose
 // another. A click on a column's name sorts.
 
-// Milliseconds after an arrow key before the choice is sent.
-const REST = 180
-
 // Rows that are seen at once. The half one shows that more follow.
 const ROWS = 5.5
-
-const tables = new WeakMap()
 
 // How the table with that key is sorted. It outlives the table, so it is the same after another
 // page.
@@ -208,16 +203,10 @@ class LayerTable {
     const bottom = row.offsetTop + row.offsetHeight - frame.clientHeight
     frame.scrollTop = Math.min(top, Math.max(bottom, frame.scrollTop))
   }
+
+  stop() {
+    this.choice.stop()
+  }
 }
 
-export default function (component) {
-  const { parentElement, data } = component
-  if (isOutdated(parentElement, data.number)) return
-  if (!tables.has(parentElement)) tables.set(parentElement, new LayerTable(parentElement, data.key))
-  const table = tables.get(parentElement)
-  table.receive(component)
-  return cleanupOf(parentElement, () => {
-    table.choice.stop()
-    tables.delete(parentElement)
-  })
-}
+export default component => received(component, (root, key) => new LayerTable(root, key))

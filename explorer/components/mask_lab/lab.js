@@ -4,8 +4,6 @@
 // Milliseconds without a change before the finest picture is drawn.
 const REST = 120
 
-const labs = new WeakMap()
-
 class Lab {
   constructor(root, key) {
     this.root = root.querySelector(".lab")
@@ -324,7 +322,7 @@ class Lab {
     return facts(this.topMask, this.cell).map(part).join(' <span class="dim">·</span> ')
   }
 
-  close() {
+  stop() {
     this.watch.disconnect()
     this.ended.abort()
     clearTimeout(this.later)
@@ -333,14 +331,4 @@ class Lab {
   }
 }
 
-export default function (component) {
-  const { parentElement, data } = component
-  if (isOutdated(parentElement, data.number)) return
-  if (!labs.has(parentElement)) labs.set(parentElement, new Lab(parentElement, data.key))
-  const lab = labs.get(parentElement)
-  lab.receive(component)
-  return cleanupOf(parentElement, () => {
-    lab.close()
-    labs.delete(parentElement)
-  })
-}
+export default component => received(component, (root, key) => new Lab(root, key))

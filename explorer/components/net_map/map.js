@@ -1,10 +1,5 @@
 // The map. Python passes the chosen layer; a click or the arrow keys choose another.
 
-// Milliseconds after an arrow key before the choice is sent.
-const REST = 180
-
-const maps = new WeakMap()
-
 // The blocks that are open, by map and network. They outlive the map, so they are the same after
 // another page.
 function openedOf(key, text) {
@@ -283,14 +278,4 @@ class NetMap {
 
 const MOVES = new Set(["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"])
 
-export default function (component) {
-  const { parentElement, data } = component
-  if (isOutdated(parentElement, data.number)) return
-  if (!maps.has(parentElement)) maps.set(parentElement, new NetMap(parentElement, data.key))
-  const map = maps.get(parentElement)
-  map.receive(component)
-  return cleanupOf(parentElement, () => {
-    map.stop()
-    maps.delete(parentElement)
-  })
-}
+export default component => received(component, (root, key) => new NetMap(root, key))
